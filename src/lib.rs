@@ -1,0 +1,8 @@
+//! A callback server for WeCom customer service (企业微信 微信客服, "KF").
+pub mod backoff;
+pub mod clock;
+pub mod handler;
+pub mod id;
+pub mod message;
+pub mod metric;
+pub mod store;

@@ -1,0 +1,381 @@
+//! What must survive: cursors, messages, and the deliveries still owed.
+//!
+//! [`Store`] speaks in verbs of the domain; SQL stays inside its implementations. The rules every implementation
+//! keeps are written down once, as the conformance suite in `tests/store_contract.rs`:
+//!
+//! * a page's messages, their deliveries and the cursor that follows them become durable together or not at all;
+//! * a page commits only over the cursor and under the fence it was pulled with;
+//! * one row per app, account and msgid, however often WeCom repeats it;
+//! * a delivery row exists only while work is owed: no row means done;
+//! * sequence numbers grow in the order of commits and are never given twice, also after pruning.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::value::RawValue;
+
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
+
+mod lane;
+mod news;
+
+pub use lane::{Lane, Shard, ShardSet};
+pub use news::{Bell, News};
+
+/// Keeps cursors, messages and owed deliveries. See the [module](self) for the rules.
+///
+/// Every method waits until its effect is durable. Methods may be called concurrently.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Makes `names` known and returns their ids in the same order. A name keeps its id for ever; a new one gets only
+    /// messages stored from now on.
+    async fn register_handlers(&self, names: &[HandlerName]) -> Result<Vec<HandlerId>, StoreError>;
+
+    /// How much each handler ever registered still owes, those no longer configured included.
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
+
+    /// Every account ever seen, with what is known of its last pull and its unanswered wake-up.
+    async fn accounts(&self) -> Result<Vec<AccountState>, StoreError>;
+
+    /// Notes that accounts have news, creating those not yet known. Returns, for each, the number its wake-up got:
+    /// numbers grow by one per account.
+    async fn record_wake_ups(&self, wake_ups: Vec<WakeUp>) -> Result<Vec<u64>, StoreError>;
+
+    /// Takes the sole right to pull `account`, creating it if it is new. Earlier claims of the same account can no
+    /// longer commit.
+    async fn claim(&self, account: &AccountKey, now: UnixMillis) -> Result<Claim, StoreError>;
+
+    /// Commits a page: its messages, their deliveries and the cursor after it, together. A message already stored is
+    /// left alone and gets no second delivery.
+    async fn commit_page(&self, page: Page) -> Result<Commit, StoreError>;
+
+    /// Reads owed deliveries of `handler`: for each position up to `limit_each` of its shard, in order of their
+    /// sequence numbers, starting after the one given.
+    async fn pending(
+        &self,
+        handler: HandlerId,
+        after: &[Position],
+        limit_each: usize,
+    ) -> Result<Vec<Pending>, StoreError>;
+
+    /// Reads owed urgent deliveries behind the given positions, up to `limit_each` customers of each shard, together
+    /// with everything owed to the same customers before them, in order.
+    async fn pending_urgent(
+        &self,
+        handler: HandlerId,
+        after: &[Position],
+        limit_each: usize,
+    ) -> Result<Vec<Pending>, StoreError>;
+
+    /// Records how attempts ended, all of them together. Naming a delivery that is no longer owed changes nothing.
+    async fn finish(&self, finished: Vec<Finish>) -> Result<(), StoreError>;
+
+    /// Dead letters, oldest death first.
+    async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Owes the selected dead letters again, with no attempt used up. Returns how many there were.
+    async fn replay_dead(&self, select: DeadSelect, now: UnixMillis) -> Result<u64, StoreError>;
+
+    /// Forgets the selected dead letters; their messages stay until retention ends. Returns how many there were.
+    async fn drop_dead(&self, select: DeadSelect) -> Result<u64, StoreError>;
+
+    /// How often dead letters were replayed, ever, by any process on this store. A dispatcher that sees it grow reads
+    /// its shards from the beginning again.
+    async fn replays(&self) -> Result<u64, StoreError>;
+
+    /// Deletes up to `limit` messages received before `before` that nobody is owed and no dead letter keeps. Returns how
+    /// many went.
+    async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError>;
+
+    /// Fails unless a write would be taken now.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Hears of shards that got new work from now on. At first every shard is news.
+    fn news(&self) -> News;
+}
+
+/// A handler's number in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct HandlerId(pub i64);
+
+/// A message's place in the order of commits. Starts at 1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Seq(pub i64);
+
+/// How far a reader has come in one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// Shard that is read.
+    pub shard: Shard,
+    /// Last sequence number already read; [`Seq::default`] to begin.
+    pub after: Seq,
+}
+
+/// What a handler still owes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// Handler's number.
+    pub id: HandlerId,
+    /// Handler's name.
+    pub handler: HandlerName,
+    /// Deliveries not yet done.
+    pub pending: u64,
+    /// Deliveries given up and kept.
+    pub dead: u64,
+}
+
+/// What is known of an account when nobody is pulling it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AccountState {
+    /// The account.
+    pub account: AccountKey,
+    /// When a pull last reached the end; `None` if none ever did.
+    pub pulled_at: Option<UnixMillis>,
+    /// Latest wake-up that no finished pull has answered.
+    pub wake_up: Option<UnansweredWakeUp>,
+}
+
+/// A wake-up that outlived its process.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UnansweredWakeUp {
+    /// Number given by [`Store::record_wake_ups`].
+    pub number: u64,
+    /// Ticket of the callback, if it brought one.
+    pub token: Option<CallbackToken>,
+    /// When the callback arrived, by our clock.
+    pub at: UnixMillis,
+}
+
+/// News of an account.
+#[derive(Clone, Debug)]
+pub struct WakeUp {
+    /// Account that has news.
+    pub account: AccountKey,
+    /// Ticket of the callback, if it brought one.
+    pub token: Option<CallbackToken>,
+    /// When the callback arrived, by our clock.
+    pub at: UnixMillis,
+}
+
+/// The sole right to pull an account, and where to go on.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Account that may be pulled.
+    pub account: AccountKey,
+    /// Where the next page starts; `None` before the first page.
+    pub cursor: Option<Box<str>>,
+    /// Whether the account's first pull has yet to reach the end of its history.
+    pub first_pull: Option<FirstPull>,
+    /// Row of the account in the store that made this claim.
+    pub(crate) account_id: i64,
+    /// Number of this claim; a commit under an older one is refused.
+    pub(crate) fence: i64,
+}
+
+/// An account's first pull, under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FirstPull {
+    /// When it began; kept over restarts.
+    pub began: UnixMillis,
+}
+
+/// One page of messages, ready to be committed.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Right and cursor under which it was pulled.
+    pub claim: Claim,
+    /// Cursor after it. `None` leaves the cursor where it is.
+    pub next_cursor: Option<Box<str>>,
+    /// Its messages, in WeCom's order.
+    pub messages: Vec<NewMessage>,
+    /// When it arrived.
+    pub received: UnixMillis,
+    /// Whether more pages follow.
+    pub ends: PageEnds,
+}
+
+/// Whether a page is the last of its pull.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a pull goes on or ends; there is no third")]
+pub enum PageEnds {
+    /// `has_more` was 1.
+    More,
+    /// The pull has reached the end: it answers all wake-ups up to this number (0 if there was none).
+    Pull {
+        /// Number of the newest wake-up known before the pull began.
+        answers: u64,
+    },
+}
+
+/// A message as it goes into the store.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// WeCom's id of it.
+    pub msgid: Msgid,
+    /// When it was sent, Unix seconds; 0 if unknown. Part of its identity in the store's index.
+    pub send_time: u64,
+    /// Customer whose order it keeps.
+    pub lane: Lane,
+    /// Type as named in filters, `text` or `event.enter_session`.
+    pub kind: Box<str>,
+    /// Whether it may overtake other customers' messages.
+    pub urgent: bool,
+    /// WeCom's JSON, as it came.
+    pub body: Arc<RawValue>,
+    /// Handlers it is owed to; empty for history.
+    pub owed_to: Vec<HandlerId>,
+}
+
+/// What became of a page.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Commit {
+    /// It is durable.
+    Stored(Stored),
+    /// Somebody else claimed the account or moved its cursor: the page was dropped whole.
+    Superseded,
+}
+
+/// A page that is durable.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stored {
+    /// Claim to pull the next page with.
+    pub claim: Claim,
+    /// For each message of the page, in order: what the store made of it.
+    pub messages: Vec<Intake>,
+}
+
+/// What the store made of one message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Intake {
+    /// Not seen before: stored, and owed to its handlers.
+    New,
+    /// Stored earlier with the same body.
+    Repeated,
+    /// Stored earlier with another body: the first was kept, this one put into quarantine.
+    Conflicting,
+}
+
+/// A delivery that is owed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pending {
+    /// Place in the order.
+    pub seq: Seq,
+    /// Customer whose order it keeps.
+    pub lane: Lane,
+    /// Account it came from.
+    pub account: AccountKey,
+    /// WeCom's id of it.
+    pub msgid: Msgid,
+    /// When it was pulled.
+    pub received: UnixMillis,
+    /// WeCom's JSON, as it came.
+    pub body: Box<RawValue>,
+    /// Attempts used up.
+    pub attempts: u32,
+    /// Not to be attempted before this moment.
+    pub due: UnixMillis,
+    /// Whether it may overtake other customers' messages.
+    pub urgent: bool,
+}
+
+/// How an attempt ended, and what that makes of the delivery.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finish {
+    /// Handler that was tried.
+    pub handler: HandlerId,
+    /// Shard of the message.
+    pub shard: Shard,
+    /// Message that was tried.
+    pub seq: Seq,
+    /// What becomes of the delivery.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is no longer owed.
+    Done,
+    /// It is owed again later.
+    Retry {
+        /// Attempts used up so far.
+        attempts: u32,
+        /// Not before this moment.
+        due: UnixMillis,
+    },
+    /// It is given up and kept as a dead letter.
+    Dead {
+        /// Attempts used up.
+        attempts: u32,
+        /// When.
+        at: UnixMillis,
+        /// Why, for people. Holds no message text and no secret.
+        reason: Box<str>,
+    },
+}
+
+/// Which dead letters are meant.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DeadSelect {
+    /// Only those of this handler.
+    pub handler: Option<HandlerName>,
+    /// Only this message.
+    pub seq: Option<Seq>,
+}
+
+/// A delivery that was given up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// Handler that could not take it.
+    pub handler: HandlerName,
+    /// Message, by its place in the order.
+    pub seq: Seq,
+    /// Account it came from.
+    pub account: AccountKey,
+    /// WeCom's id of it.
+    pub msgid: Msgid,
+    /// Its type, `text` or `event.enter_session`.
+    pub kind: Box<str>,
+    /// Attempts used up.
+    pub attempts: u32,
+    /// When it was given up.
+    pub at: UnixMillis,
+    /// Why, for people.
+    pub reason: Box<str>,
+    /// WeCom's JSON, as it came.
+    pub body: Box<RawValue>,
+}
+
+/// Why the store could not do as asked. Nothing was changed, unless it says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The place named by the config cannot be used.
+    #[error("store {url}: {problem}")]
+    Open {
+        /// Address of the store, without a password.
+        url: String,
+        /// What is wrong and how to mend it.
+        problem: String,
+    },
+    /// No room to write. Goes away when there is.
+    #[error("no space left for the store")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store itself failed.
+    #[error("store failed")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store is closed: the process is stopping.
+    #[error("store is closed")]
+    Closed,
+}
