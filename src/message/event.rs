@@ -78,7 +78,7 @@ pub struct MsgSendFail {
     pub external_userid: ExternalUserid,
     /// Id of the message, as given to or by `send_msg`.
     pub fail_msgid: String,
-    /// Why. [`FailType::Unknown`] if absent.
+    /// Why. Unknown (0) if absent.
     #[serde(default, deserialize_with = "or_default")]
     pub fail_type: FailType,
 }

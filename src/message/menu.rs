@@ -104,7 +104,6 @@ pub struct MenuText {
 
 /// An item as WeCom writes it: its type, and under that name what is particular to the type.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "MenuItem")]
 struct WireItem {
     /// `click`, `view`, `miniprogram`, `text`, or one that this version does not know.
     #[serde(default, deserialize_with = "or_default")]
@@ -164,6 +163,7 @@ fn zero_or_one<S: Serializer>(flag: &Option<bool>, serializer: S) -> Result<S::O
 
 /// Reads a boolean, or a number that is not 0.
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    // Worded like serde's own errors, which are told apart by their text.
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "invalid type, expected a boolean or an integer")]
     enum Flag {

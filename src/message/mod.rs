@@ -10,8 +10,8 @@
 //! * Around the content everything is optional, and what cannot be read counts as absent. Ids may be strings or
 //!   integers. Of a field that is named twice the last one counts.
 //! * Within the content a field is required only if the item would say nothing without it: the id of the image, the
-//!   product or the recalled message, the coordinates of a location, the new status. Everything else defaults when it is
-//!   absent or null, and so does a body that is absent as a whole.
+//!   product or the recalled message, the coordinates of a location, the new status. Everything else defaults when it
+//!   is absent or null; a body that is absent as a whole counts as an empty one.
 //! * A required field that is absent, a field of the wrong type (a number beyond its range included) or one that is
 //!   named twice makes the content malformed. Fields that we do not know never do.
 //!

@@ -89,7 +89,7 @@ fn what_cannot_be_read_around_the_content_counts_as_absent() {
         assert_eq!((message.send_time, message.origin), (0, Origin::Other(0)), "{odd}");
         assert_eq!(message.kind_label(), "note", "{odd}");
     }
-    let message = decode_text(r#"{"msgtype":"note","send_time":-1,"origin":4294967296}"#);
+    let message = decode_text(r#"{"msgtype":"note","send_time":-1,"origin":4294967299}"#);
     assert_eq!((message.send_time, message.origin), (0, Origin::Other(0)));
 }
 
