@@ -1,5 +1,6 @@
 //! A callback server for WeCom customer service (企业微信 微信客服, "KF").
 pub mod backoff;
+pub mod callback;
 pub mod clock;
 pub mod handler;
 pub mod id;
