@@ -3,6 +3,7 @@ pub mod backoff;
 pub mod callback;
 pub mod clock;
 pub mod handler;
+pub mod http;
 pub mod id;
 pub mod message;
 pub mod metric;

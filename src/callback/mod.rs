@@ -2,8 +2,8 @@
 //!
 //! Anybody can send us a request. What makes it WeCom's is a signature over a shared token and, inside the
 //! ciphertext, the id of the receiver. [`Verifier`] checks both, in an order that gives nothing away: shapes,
-//! signature, padding, length, receiver, and only then the XML inside. [`seal`] is its inverse, for the simulator and
-//! for your own tests.
+//! signature, padding, length, receiver, and only then the XML inside. [`seal()`] is its inverse, for the simulator
+//! and for your own tests.
 //!
 //! Everything here is a pure function of its arguments: no I/O, no clock, no panic on any input.
 //!

@@ -1,0 +1,19 @@
+//! The edge: what comes in over HTTP, and what is answered.
+//!
+//! WeCom waits five seconds for an answer and takes anything but 200 for a failure; strangers send what they like, as
+//! slowly as they like. So the callback side answers from memory, and never with a 5xx: verify, hand the
+//! [`Notification`](crate::callback::Notification) to a closure, say `success`. It knows nothing of what happens then.
+//!
+//! [`callback_router`] and [`admin_router`] are plain axum routers, to be mounted in any application. [`serve()`]
+//! runs one on a listener with the limits that axum's own server lacks.
+
+mod admin;
+mod callback;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod throttle;
+
+pub use admin::{Readiness, ReadyCheck, RenderMetrics, admin_router};
+pub use callback::{CallbackApp, Notify, callback_router};
+pub use serve::{Limits, serve};
