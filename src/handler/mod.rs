@@ -1,18 +1,32 @@
 //! Whoever is handed messages: the trait to implement, and the handlers that come with the server.
 //!
-//! Implement [`Handler`] with an `async fn`, or wrap a closure with [`from_fn`].
+//! Implement [`Handler`] with an `async fn`, or wrap a closure with [`from_fn`]. A [`Registration`] then gives the handler its durable name, says which messages it wants
+//! and how patiently it is tried. Built in is [`LogHandler`].
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::Message;
 
+mod attempt;
+mod closure;
 mod context;
+mod filter;
+mod log;
+mod registration;
+mod roster;
 
+#[cfg(test)]
+mod samples;
+
+pub use attempt::Attempt;
+pub use closure::{FromFn, from_fn};
 pub use context::Context;
+pub use filter::Filter;
+pub use log::LogHandler;
+pub use registration::{Policy, Registration};
+pub use roster::{Member, Roster};
 
 /// Is handed messages.
 ///
@@ -36,6 +50,9 @@ pub trait Handler: Send + Sync + 'static {
     /// The same message comes again after a failure, a timeout or a crash: acting twice on one
     /// [`delivery_id`](Context::delivery_id) is for the handler to avoid.
     ///
+    /// The future is dropped at the [`deadline`](Context::deadline). It must not block its thread: a blocked thread
+    /// cannot be interrupted.
+    ///
     /// # Errors
     ///
     /// See [`HandlerError`]: any error is tried again unless it is a [`HandlerError::Reject`].
@@ -58,6 +75,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Why a handler could not take a message, and what should become of it.
 ///
 /// Deliberately no `std::error::Error` itself, so that `?` turns any error into a [`Retry`](Self::Retry).
+///
+/// The text of the source and of its causes ends up in logs and dead letters: keep message texts, customer ids and
+/// secrets out of it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HandlerError {
@@ -94,58 +114,14 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for HandlerError {
 
 /// A handler whose future is boxed, so that different ones can stand in one list.
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
-    fn handle<'a>(
-        &'a self,
-        cx: &'a Context,
-        message: &'a Message,
-    ) -> Pin<Box<dyn Future<Output = Result<Outcome, HandlerError>> + Send + 'a>>;
+    fn handle<'a>(&'a self, cx: &'a Context, message: &'a Message) -> Handling<'a>;
 }
+
+/// A handler at work on one message.
+type Handling<'a> = Pin<Box<dyn Future<Output = Result<Outcome, HandlerError>> + Send + 'a>>;
 
 impl<H: Handler> ErasedHandler for H {
-    fn handle<'a>(
-        &'a self,
-        cx: &'a Context,
-        message: &'a Message,
-    ) -> Pin<Box<dyn Future<Output = Result<Outcome, HandlerError>> + Send + 'a>> {
+    fn handle<'a>(&'a self, cx: &'a Context, message: &'a Message) -> Handling<'a> {
         Box::pin(Handler::handle(self, cx, message))
-    }
-}
-
-/// Makes a handler of a closure.
-///
-/// ```
-/// use wecom_kf::handler::{Outcome, from_fn};
-///
-/// let handler = from_fn(|cx, message| async move {
-///     println!("{} for {}", message.msgid, cx.account());
-///     Ok(Outcome::Done)
-/// });
-/// # fn is_handler(_: impl wecom_kf::handler::Handler) {}
-/// # is_handler(handler);
-/// ```
-pub fn from_fn<F, Fut>(act: F) -> FromFn<F>
-where
-    F: Fn(Context, Arc<Message>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Outcome, HandlerError>> + Send,
-{
-    FromFn(act)
-}
-
-/// See [`from_fn`].
-pub struct FromFn<F>(F);
-
-impl<F> fmt::Debug for FromFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FromFn")
-    }
-}
-
-impl<F, Fut> Handler for FromFn<F>
-where
-    F: Fn(Context, Arc<Message>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Outcome, HandlerError>> + Send,
-{
-    async fn handle(&self, cx: &Context, message: &Message) -> Result<Outcome, HandlerError> {
-        (self.0)(cx.clone(), Arc::new(message.clone())).await
     }
 }
