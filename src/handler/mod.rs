@@ -1,6 +1,7 @@
 //! Whoever is handed messages: the trait to implement, and the handlers that come with the server.
 //!
-//! Implement [`Handler`] with an `async fn`, or wrap a closure with [`from_fn`]. A [`Registration`] then gives the handler its durable name, says which messages it wants
+//! Implement [`Handler`] with an `async fn`, wrap a closure with [`from_fn`], or implement [`TypedHandler`] to have one
+//! method per type of message. A [`Registration`] then gives the handler its durable name, says which messages it wants
 //! and how patiently it is tried. Built in is [`LogHandler`].
 
 use std::future::Future;
@@ -16,6 +17,7 @@ mod filter;
 mod log;
 mod registration;
 mod roster;
+mod typed;
 
 #[cfg(test)]
 mod samples;
@@ -27,6 +29,7 @@ pub use filter::Filter;
 pub use log::LogHandler;
 pub use registration::{Policy, Registration};
 pub use roster::{Member, Roster};
+pub use typed::{Typed, TypedHandler};
 
 /// Is handed messages.
 ///
