@@ -2,7 +2,7 @@
 //!
 //! Implement [`Handler`] with an `async fn`, wrap a closure with [`from_fn`], or implement [`TypedHandler`] to have one
 //! method per type of message. A [`Registration`] then gives the handler its durable name, says which messages it wants
-//! and how patiently it is tried. Built in is [`LogHandler`].
+//! and how patiently it is tried. Built in are [`LogHandler`] and [`Forward`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ mod attempt;
 mod closure;
 mod context;
 mod filter;
+pub mod forward;
 mod log;
 mod registration;
 mod roster;
@@ -26,6 +27,7 @@ pub use attempt::Attempt;
 pub use closure::{FromFn, from_fn};
 pub use context::Context;
 pub use filter::Filter;
+pub use forward::{Forward, ForwardError, SigningSecret};
 pub use log::LogHandler;
 pub use registration::{Policy, Registration};
 pub use roster::{Member, Roster};

@@ -1,0 +1,375 @@
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, Response as Answer};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::handler::samples::{decoded, read};
+use crate::handler::{Attempt, Policy, Registration};
+use crate::id::{AccountKey, AppName, HandlerName, OpenKfid};
+
+const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
+
+/// 32 bytes of 7, as a secret.
+const SECRET: &str = "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+/// One request as the endpoint got it.
+struct Seen {
+    method: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    peer: SocketAddr,
+}
+
+/// An endpoint that answers every request alike and keeps what it was sent.
+struct Endpoint {
+    url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Endpoint {
+    async fn that_answers(answer: impl Fn() -> Answer<Body> + Clone + Send + Sync + 'static) -> Self {
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let kept = Arc::clone(&seen);
+        let router = Router::new().fallback(move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
+            let (kept, answer) = (Arc::clone(&kept), answer.clone());
+            async move {
+                let (head, body) = request.into_parts();
+                let body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
+                let method = head.method.to_string();
+                let headers = head.headers;
+                kept.lock().unwrap().push(Seen {
+                    method,
+                    headers,
+                    body,
+                    peer,
+                });
+                answer()
+            }
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/kf", listener.local_addr().unwrap());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        Self { url, seen }
+    }
+
+    async fn with_status(status: u16) -> Self {
+        Self::that_answers(move || answer(status, &[])).await
+    }
+
+    fn requests(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+fn answer(status: u16, headers: &[(&str, &str)]) -> Answer<Body> {
+    let mut answer = Answer::builder().status(status);
+    for (name, value) in headers {
+        answer = answer.header(*name, *value);
+    }
+    answer.body(Body::from("thank you")).unwrap()
+}
+
+fn settings(url: &str, timeout: Duration) -> Settings {
+    Settings {
+        url: url.parse().unwrap(),
+        signing_secret: SigningSecret::parse(SECRET).unwrap(),
+        concurrency: 4,
+        timeout,
+    }
+}
+
+fn forwarder(url: &str, timeout: Duration) -> Registration {
+    let settings = settings(url, timeout);
+    let forward = Forward::new(settings, Arc::new(ManualClock::new(NOW))).unwrap();
+    Registration::new(HandlerName::new("bot").unwrap(), forward).with_policy(Policy {
+        timeout,
+        ..Policy::default()
+    })
+}
+
+async fn forwarded(to: &Registration, message: &Message) -> Attempt {
+    let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wkPulled"));
+    to.attempt(&account, message, 1).await
+}
+
+/// Forwards a text with time to spare.
+async fn sent_to(url: &str) -> Attempt {
+    forwarded(&forwarder(url, Duration::from_secs(30)), &read("text")).await
+}
+
+/// HMAC as RFC 2104 writes it, for keys of at most a block.
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let pad = |with: u8| (0..64).map(|i| key.get(i).unwrap_or(&0) ^ with).collect::<Vec<u8>>();
+    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
+    Sha256::new()
+        .chain_update(pad(0x5c))
+        .chain_update(inner)
+        .finalize()
+        .to_vec()
+}
+
+#[tokio::test]
+async fn a_request_is_signed_over_its_id_time_and_body() {
+    use base64::Engine as _;
+
+    let endpoint = Endpoint::with_status(204).await;
+    assert_eq!(sent_to(&endpoint.url).await, Attempt::Done);
+
+    let seen = endpoint.seen.lock().unwrap();
+    let Seen {
+        method, headers, body, ..
+    } = &seen[0];
+    assert_eq!(method, "POST");
+    assert_eq!(headers["content-type"], "application/json");
+    assert!(headers["user-agent"].to_str().unwrap().starts_with("wecom-kf/"));
+    assert_eq!(headers["webhook-timestamp"], "1795000000");
+    let id = headers["webhook-id"].to_str().unwrap();
+    let signed = [format!("{id}.1795000000.").as_bytes(), body].concat();
+    let signature = base64::engine::general_purpose::STANDARD.encode(hmac(&[7; 32], &signed));
+    assert_eq!(headers["webhook-signature"], format!("v1,{signature}").as_str());
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(body["data"]["app"], "main");
+}
+
+#[tokio::test]
+async fn every_attempt_of_a_message_has_the_same_id_and_no_other_message_has_it() {
+    let endpoint = Endpoint::with_status(200).await;
+    let forwarder = forwarder(&endpoint.url, Duration::from_secs(30));
+    for sample in ["text", "text", "image"] {
+        assert_eq!(forwarded(&forwarder, &read(sample)).await, Attempt::Done);
+    }
+    let seen = endpoint.seen.lock().unwrap();
+    let ids: Vec<_> = seen.iter().map(|request| &request.headers["webhook-id"]).collect();
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], ids[2]);
+}
+
+#[tokio::test]
+async fn the_status_decides_what_becomes_of_the_message() {
+    let cases = [
+        ("done", &[200, 201, 202, 204, 299][..]),
+        ("rejected", &[410, 422]),
+        ("unavailable", &[429, 502, 503, 504]),
+        (
+            "to be tried again",
+            &[300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 408, 500, 501, 599],
+        ),
+    ];
+    for (expected, statuses) in cases {
+        for &status in statuses {
+            let endpoint = Endpoint::with_status(status).await;
+            let (is, reason) = match sent_to(&endpoint.url).await {
+                Attempt::Done => ("done", None),
+                Attempt::Skip => ("skipped", None),
+                Attempt::Reject { reason } => ("rejected", Some(reason)),
+                Attempt::Unavailable { reason, after: None } => ("unavailable", Some(reason)),
+                Attempt::Retry { reason, after: None } => ("to be tried again", Some(reason)),
+                other => panic!("{status}: {other:?}"),
+            };
+            assert_eq!(is, expected, "{status}");
+            assert!(
+                reason.is_none_or(|reason| reason.contains(&status.to_string())),
+                "{status}"
+            );
+            assert_eq!(endpoint.requests(), 1, "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Endpoint::with_status(200).await;
+    let location = elsewhere.url.clone();
+    let endpoint = Endpoint::that_answers(move || answer(307, &[("location", &location)])).await;
+    let attempt = sent_to(&endpoint.url).await;
+    assert!(
+        matches!(&attempt, Attempt::Retry { reason, .. } if reason.contains("redirects")),
+        "{attempt:?}"
+    );
+    assert_eq!((endpoint.requests(), elsewhere.requests()), (1, 0));
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured_in_both_its_forms_and_within_bounds() {
+    let cases = [
+        ("7", Some(7)),
+        ("0", Some(1)),
+        ("999999", Some(3600)),
+        ("Wed, 18 Nov 2026 11:08:10 GMT", Some(90)),
+        ("Wed, 18 Nov 2026 11:06:00 GMT", Some(1)),
+        ("Fri, 18 Nov 2033 11:06:00 GMT", Some(3600)),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("", None),
+    ];
+    for (value, secs) in cases {
+        let expected = secs.map(Duration::from_secs);
+        let endpoint = Endpoint::that_answers(move || answer(503, &[("retry-after", value)])).await;
+        let attempt = sent_to(&endpoint.url).await;
+        assert!(
+            matches!(attempt, Attempt::Unavailable { after, .. } if after == expected),
+            "{value}: {attempt:?}"
+        );
+    }
+    let endpoint = Endpoint::that_answers(|| answer(500, &[("retry-after", "7")])).await;
+    let expected = Some(Duration::from_secs(7));
+    let attempt = sent_to(&endpoint.url).await;
+    assert!(
+        matches!(attempt, Attempt::Retry { after, .. } if after == expected),
+        "{attempt:?}"
+    );
+}
+
+/// An endpoint below HTTP: each connection is `served` by hand.
+async fn raw_endpoint<Fut>(serve: impl Fn(TcpStream) -> Fut + Send + 'static) -> SocketAddr
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+async fn never_answers(stream: TcpStream) {
+    let _open = stream;
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_costs_the_message_an_attempt() {
+    let address = raw_endpoint(never_answers).await;
+    let forwarder = forwarder(&format!("http://{address}/"), Duration::from_millis(300));
+    let attempt = forwarded(&forwarder, &read("text")).await;
+    assert!(
+        matches!(&attempt, Attempt::Retry { reason, .. } if reason.contains("not done")),
+        "{attempt:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_up_costs_the_message_an_attempt() {
+    let address = raw_endpoint(|mut stream| async move {
+        let _ = stream.read(&mut [0; 1024]).await;
+    })
+    .await;
+    let attempt = sent_to(&format!("http://{address}/")).await;
+    assert!(matches!(attempt, Attempt::Retry { .. }), "{attempt:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_reached_costs_no_attempt_and_its_query_is_not_shown() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let Attempt::Unavailable { after: None, reason } = sent_to(&format!("http://{address}/kf?key=s3cret")).await else {
+        panic!("a closed port counts as unavailable");
+    };
+    assert!(reason.contains("refused"), "{reason}");
+    assert!(!reason.contains("s3cret"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_finishes_connecting_costs_no_attempt() {
+    let address = raw_endpoint(never_answers).await;
+    // TLS is never begun on the other side.
+    let forwarder = forwarder(&format!("https://{address}/"), Duration::from_secs(1));
+    let attempt = forwarded(&forwarder, &read("text")).await;
+    assert!(
+        matches!(attempt, Attempt::Unavailable { after: None, .. }),
+        "{attempt:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_hung_up_on() {
+    let (hung_up, mut heard) = tokio::sync::mpsc::channel(1);
+    let address = raw_endpoint(move |mut stream| {
+        let hung_up = hung_up.clone();
+        async move {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let mut written = 0;
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {
+                written += 4096;
+            }
+            let _ = hung_up.send(written).await;
+        }
+    })
+    .await;
+    assert_eq!(sent_to(&format!("http://{address}/")).await, Attempt::Done);
+    // What the forwarder reads is little; the rest is what the system's buffers hold.
+    let written = heard.recv().await.unwrap();
+    assert!(written < 32 << 20, "{written}");
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_past_the_deadline_still_counts() {
+    let address = raw_endpoint(|mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nt").await;
+        never_answers(stream).await;
+    })
+    .await;
+    let forwarder = forwarder(&format!("http://{address}/"), Duration::from_millis(800));
+    assert_eq!(forwarded(&forwarder, &read("text")).await, Attempt::Done);
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_messages() {
+    let endpoint = Endpoint::with_status(200).await;
+    let forwarder = forwarder(&endpoint.url, Duration::from_secs(30));
+    for _ in 0..5 {
+        assert_eq!(forwarded(&forwarder, &read("text")).await, Attempt::Done);
+    }
+    let peers: HashSet<SocketAddr> = endpoint.seen.lock().unwrap().iter().map(|seen| seen.peer).collect();
+    assert_eq!((endpoint.requests(), peers.len()), (5, 1));
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_rejected_unsent() {
+    let endpoint = Endpoint::with_status(200).await;
+    let forwarder = forwarder(&endpoint.url, Duration::from_secs(30));
+    let attempt = forwarded(&forwarder, &decoded("17")).await;
+    assert!(matches!(attempt, Attempt::Reject { .. }), "{attempt:?}");
+    assert_eq!(endpoint.requests(), 0);
+}
+
+#[test]
+fn nothing_shows_the_secret_or_the_query() {
+    let settings = settings("http://ann:s3cret@127.0.0.1:9/kf?key=s3cret", Duration::from_secs(1));
+    let clock = Arc::new(ManualClock::new(NOW));
+    let both = format!("{settings:?} {:?}", Forward::new(settings.clone(), clock).unwrap());
+    assert_eq!(both.matches("http://127.0.0.1:9/kf").count(), 2, "{both}");
+    assert!(
+        !both.contains("s3cret") && !both.contains("BwcH") && !both.contains("7, 7"),
+        "{both}"
+    );
+}
+
+#[test]
+fn only_http_is_spoken() {
+    for (url, spoken) in [
+        ("https://bot.example/kf", true),
+        ("ftp://bot.example/kf", false),
+        ("file:///kf", false),
+    ] {
+        let made = Forward::new(settings(url, Duration::from_secs(1)), Arc::new(ManualClock::new(NOW)));
+        assert_eq!(made.is_ok(), spoken, "{url}");
+    }
+}
