@@ -7,4 +7,6 @@ pub mod http;
 pub mod id;
 pub mod message;
 pub mod metric;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;

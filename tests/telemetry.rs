@@ -1,0 +1,22 @@
+//! Subscriber and recorder are installed once a process, so this file is a test binary of its own.
+
+use wecom_kf::metric;
+use wecom_kf::telemetry::{Filter, LogFormat, LogsError, MetricsError, Settings, init_logs, init_metrics};
+
+#[test]
+fn a_second_log_is_an_error_and_the_first_stays() {
+    let settings = Settings {
+        filter: Filter::new("off").unwrap(),
+        format: LogFormat::Text,
+    };
+    init_logs(&settings).unwrap();
+    assert!(matches!(init_logs(&settings), Err(LogsError::Installed(_))));
+}
+
+#[test]
+fn a_second_recorder_is_an_error_and_the_first_goes_on_counting() {
+    let render = init_metrics().unwrap().renderer();
+    assert!(matches!(init_metrics(), Err(MetricsError::Installed(_))));
+    metrics::counter!(metric::SYNC_PAGES, "app" => "main").increment(3);
+    assert!(render().contains("wecom_kf_sync_pages_total{app=\"main\"} 3"));
+}
