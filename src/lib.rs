@@ -2,6 +2,7 @@
 pub mod backoff;
 pub mod callback;
 pub mod clock;
+pub mod config;
 pub mod handler;
 pub mod http;
 pub mod id;

@@ -1,0 +1,142 @@
+//! The effective config as text: what a reader would have written to say all of it.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use super::filter::origin_word;
+use super::handler::without_query;
+use super::{App, Config, Handler, HandlerKind};
+
+/// TOML that reads back as the same config, but for the secrets, which are `***`, and the query of a handler's URL,
+/// which is left out because services put keys into it.
+impl Display for Config {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            server,
+            log,
+            store,
+            apps,
+            sync,
+            handlers,
+        } = self;
+        writeln!(f, "[server]")?;
+        text(f, "listen", server.listen)?;
+        text(f, "admin_listen", server.admin_listen)?;
+        duration(f, "shutdown_grace", server.shutdown_grace)?;
+
+        writeln!(f, "\n[log]")?;
+        text(f, "level", &log.filter)?;
+        text(f, "format", log.format)?;
+
+        writeln!(f, "\n[store]")?;
+        text(f, "url", &store.url)?;
+        duration(f, "retention", store.retention)?;
+
+        for entry in apps {
+            app(f, entry)?;
+        }
+
+        writeln!(f, "\n[sync]")?;
+        duration(f, "poll_interval", sync.poll_interval)?;
+        duration(f, "first_sync_window", sync.first_sync_window)?;
+        bare(f, "page_limit", sync.page_limit)?;
+        bare(f, "calls_per_second", sync.calls_per_second)?;
+        bare(f, "calls_burst", sync.calls_burst)?;
+        bare(f, "tokenless_per_minute", sync.tokenless_per_minute)?;
+        duration(f, "backoff_min", sync.backoff_min)?;
+        duration(f, "backoff_max", sync.backoff_max)?;
+        duration(f, "rate_limit_pause", sync.rate_limit_pause)?;
+        duration(f, "operator_pause", sync.operator_pause)?;
+
+        for entry in handlers {
+            handler(f, entry)?;
+        }
+        Ok(())
+    }
+}
+
+fn app(f: &mut Formatter<'_>, app: &App) -> fmt::Result {
+    writeln!(f, "\n[[apps]]")?;
+    text(f, "name", &app.name)?;
+    text(f, "corp_id", &app.corp_id)?;
+    text(f, "secret", "***")?;
+    text(f, "api_base", &app.api_base)?;
+    let keys = app
+        .callback_keys
+        .iter()
+        .map(|_| r#"{ token = "***", encoding_aes_key = "***" }"#);
+    list(f, "callback_keys", keys)?;
+    list(f, "receive_ids", app.receive_ids.iter().map(quoted))?;
+    if let Some(skew) = app.max_clock_skew {
+        duration(f, "max_clock_skew", skew)?;
+    }
+    bare(f, "api_concurrency", app.api_concurrency)?;
+    duration(f, "api_timeout", app.api_timeout)
+}
+
+fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
+    writeln!(f, "\n[[handlers]]")?;
+    text(f, "name", &handler.name)?;
+    match &handler.kind {
+        HandlerKind::Log => text(f, "kind", "log")?,
+        HandlerKind::Forward(forward) => {
+            text(f, "kind", "forward")?;
+            text(f, "url", without_query(&forward.url))?;
+            text(f, "signing_secret", "***")?;
+        }
+    }
+    let filter = &handler.filter;
+    if let Some(apps) = &filter.apps {
+        list(f, "apps", apps.iter().map(quoted))?;
+    }
+    if let Some(accounts) = &filter.accounts {
+        list(f, "accounts", accounts.iter().map(quoted))?;
+    }
+    if let Some(types) = &filter.types {
+        list(f, "types", types.iter().map(quoted))?;
+    }
+    let origins = match &filter.origins {
+        None => vec![None],
+        Some(origins) => origins.iter().copied().map(Some).collect(),
+    };
+    list(
+        f,
+        "origins",
+        origins.into_iter().map(|origin| quoted(origin_word(origin))),
+    )?;
+    let policy = &handler.policy;
+    duration(f, "timeout", policy.timeout)?;
+    bare(f, "max_attempts", policy.max_attempts)?;
+    duration(f, "give_up_after", policy.give_up_after)?;
+    bare(f, "concurrency", policy.concurrency)?;
+    let steps = policy.retry_schedule.iter();
+    list(
+        f,
+        "retry_schedule",
+        steps.map(|step| quoted(humantime::format_duration(*step))),
+    )?;
+    duration(f, "probe_min", policy.probe_min)?;
+    duration(f, "probe_max", policy.probe_max)
+}
+
+fn bare(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {
+    writeln!(f, "{key} = {value}")
+}
+
+fn text(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {
+    bare(f, key, quoted(value))
+}
+
+fn duration(f: &mut Formatter<'_>, key: &str, value: Duration) -> fmt::Result {
+    text(f, key, humantime::format_duration(value))
+}
+
+fn list(f: &mut Formatter<'_>, key: &str, items: impl IntoIterator<Item = impl Display>) -> fmt::Result {
+    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    bare(f, key, format!("[{}]", items.join(", ")))
+}
+
+/// `value` as a TOML string.
+fn quoted(value: impl Display) -> toml::Value {
+    toml::Value::String(value.to_string())
+}

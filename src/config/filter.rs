@@ -1,0 +1,142 @@
+//! The filters of a handler.
+
+use super::findings::did_you_mean;
+use super::raw;
+use super::section::Section;
+use crate::id::{AppName, OpenKfid};
+use crate::message::Origin;
+
+/// Which messages a handler wants. Every criterion must hold; one that is `None` always does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Only messages of these applications.
+    pub apps: Option<Vec<AppName>>,
+    /// Only messages of these accounts.
+    pub accounts: Option<Vec<OpenKfid>>,
+    /// Only messages of these types, `text` or `event.enter_session`. A plain `event` stands for every event.
+    pub types: Option<Vec<Box<str>>>,
+    /// Only messages from these senders.
+    pub origins: Option<Vec<Origin>>,
+}
+
+/// What colleagues typed is left out: a handler that answers it would talk over them.
+const ORIGINS: [Origin; 2] = [Origin::Customer, Origin::Event];
+
+/// Words for origins; `all` takes in those that have no word.
+const ORIGIN_WORDS: [(&str, Option<Origin>); 4] = [
+    ("customer", Some(Origin::Customer)),
+    ("event", Some(Origin::Event)),
+    ("servicer", Some(Origin::Servicer)),
+    ("all", None),
+];
+
+/// Word for `origin`; `None` is all of them.
+pub(super) fn origin_word(origin: Option<Origin>) -> &'static str {
+    let word = ORIGIN_WORDS.iter().find(|(_, meaning)| *meaning == origin);
+    word.map_or("all", |(word, _)| word)
+}
+
+/// Types that need no warning.
+const KINDS: &[&str] = &[
+    "text",
+    "image",
+    "voice",
+    "video",
+    "file",
+    "location",
+    "link",
+    "business_card",
+    "miniprogram",
+    "msgmenu",
+    "channels_shop_product",
+    "channels_shop_order",
+    "merged_msg",
+    "channels",
+    "note",
+    "meeting",
+    "calendar",
+    "event",
+    "event.enter_session",
+    "event.msg_send_fail",
+    "event.servicer_status_change",
+    "event.session_status_change",
+    "event.user_recall_msg",
+    "event.servicer_recall_msg",
+    "event.reject_customer_msg_switch_change",
+];
+
+/// Reads the filters of a handler. `apps` are the names of all applications.
+pub(super) fn filter(raw: &raw::Handler, apps: &[String], section: &mut Section<'_>) -> Option<Filter> {
+    let app = |section: &mut Section<'_>, key: &str, name: &str| {
+        if !apps.iter().any(|known| known == name) {
+            let hint = did_you_mean(name, apps);
+            section.wrong(key, format!("no [[apps]] entry is called {name:?}{hint}"));
+        }
+        AppName::new(name).ok()
+    };
+    let account = |section: &mut Section<'_>, key: &str, id: &str| {
+        if id.is_empty() {
+            section.wrong(key, "is empty: write the open_kfid of an account, \"wk…\"");
+        }
+        Some(OpenKfid::from(id))
+    };
+    let apps = list("apps", raw.apps.as_deref(), section, app);
+    let accounts = list("accounts", raw.accounts.as_deref(), section, account);
+    let types = list("types", raw.types.as_deref(), section, kind);
+    let origins = list("origins", raw.origins.as_deref(), section, |section, key, word| {
+        section.choice(key, word, &ORIGIN_WORDS)
+    });
+    Some(Filter {
+        apps: apps?,
+        accounts: accounts?,
+        types: types?,
+        // `all` among others leaves nothing to criticise.
+        origins: match origins? {
+            None => Some(ORIGINS.to_vec()),
+            Some(origins) => origins.into_iter().collect(),
+        },
+    })
+}
+
+/// Reads each item of the list `key`. The outer `None` is a list with something wrong in it, the inner one no list.
+fn list<T>(
+    key: &str,
+    items: Option<&[String]>,
+    section: &mut Section<'_>,
+    read: impl Fn(&mut Section<'_>, &str, &str) -> Option<T>,
+) -> Option<Option<Vec<T>>> {
+    let Some(items) = items else { return Some(None) };
+    if items.is_empty() {
+        section.wrong(
+            key,
+            "is empty, so that no message would pass: leave it out to let all pass",
+        );
+        return None;
+    }
+    let read: Vec<_> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| read(section, &format!("{key}[{index}]"), item))
+        .collect();
+    read.into_iter().collect::<Option<Vec<_>>>().map(Some)
+}
+
+/// A type that we do not know may be one that WeCom added since: it gets a warning, not a refusal.
+fn kind(section: &mut Section<'_>, key: &str, name: &str) -> Option<Box<str>> {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let hint = || did_you_mean(name, KINDS);
+    if !plain(name.strip_prefix("event.").unwrap_or(name)) {
+        let hint = hint();
+        section.wrong(
+            key,
+            format!("{name:?} is no type: write a msgtype, \"text\", or an event, \"event.enter_session\"{hint}"),
+        );
+        return None;
+    }
+    if !KINDS.contains(&name) {
+        let hint = hint();
+        section.warn(key, &format!("{name:?} is no type this version knows{hint}"));
+    }
+    Some(name.into())
+}

@@ -1,0 +1,213 @@
+//! What the operator wrote: every key there is, all optional, none with a meaning yet.
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) server: Option<Server>,
+    pub(super) log: Option<Log>,
+    pub(super) store: Option<Store>,
+    pub(super) apps: Option<Vec<App>>,
+    pub(super) sync: Option<Sync>,
+    pub(super) handlers: Option<Vec<Handler>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) listen: Option<String>,
+    pub(super) admin_listen: Option<String>,
+    pub(super) shutdown_grace: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) level: Option<String>,
+    pub(super) format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) url: Option<String>,
+    pub(super) retention: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct App {
+    pub(super) name: Option<String>,
+    pub(super) corp_id: Option<String>,
+    pub(super) secret: Option<Secret>,
+    pub(super) api_base: Option<String>,
+    pub(super) callback_keys: Option<Vec<CallbackKey>>,
+    pub(super) receive_ids: Option<Vec<String>>,
+    pub(super) max_clock_skew: Option<Span>,
+    pub(super) api_concurrency: Option<i64>,
+    pub(super) api_timeout: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallbackKey {
+    pub(super) token: Option<Secret>,
+    pub(super) encoding_aes_key: Option<Secret>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sync {
+    pub(super) poll_interval: Option<Span>,
+    pub(super) first_sync_window: Option<Span>,
+    pub(super) page_limit: Option<i64>,
+    pub(super) calls_per_second: Option<i64>,
+    pub(super) calls_burst: Option<i64>,
+    pub(super) tokenless_per_minute: Option<i64>,
+    pub(super) backoff_min: Option<Span>,
+    pub(super) backoff_max: Option<Span>,
+    pub(super) rate_limit_pause: Option<Span>,
+    pub(super) operator_pause: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Handler {
+    pub(super) name: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) signing_secret: Option<Secret>,
+    pub(super) apps: Option<Vec<String>>,
+    pub(super) accounts: Option<Vec<String>>,
+    pub(super) types: Option<Vec<String>>,
+    pub(super) origins: Option<Vec<String>>,
+    pub(super) timeout: Option<Span>,
+    pub(super) max_attempts: Option<i64>,
+    pub(super) give_up_after: Option<Span>,
+    pub(super) concurrency: Option<i64>,
+    pub(super) retry_schedule: Option<Vec<Span>>,
+    pub(super) probe_min: Option<Span>,
+    pub(super) probe_max: Option<Span>,
+}
+
+/// A duration with its unit, `"30s"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(pub(super) Duration);
+
+impl Span {
+    pub(super) const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    pub(super) const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+
+    pub(super) const fn mins(mins: u64) -> Self {
+        Self::secs(mins * 60)
+    }
+
+    pub(super) const fn hours(hours: u64) -> Self {
+        Self::mins(hours * 60)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        impl Visitor<'_> for Words {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration in quotes, such as \"30s\", \"5m\" or \"72h\"")
+            }
+
+            fn visit_str<E: Error>(self, words: &str) -> Result<Span, E> {
+                humantime::parse_duration(words).map(Span).map_err(|_| {
+                    E::custom(format!(
+                        "{words:?} is no duration: write a number and a unit, such as \"30s\", \"5m\" or \"72h\""
+                    ))
+                })
+            }
+        }
+
+        deserializer.deserialize_str(Words)
+    }
+}
+
+/// A secret, or where to find it.
+#[derive(Debug)]
+pub(super) enum Secret {
+    /// It stands here.
+    Inline(SecretString),
+    /// In an environment variable.
+    Env(String),
+    /// In a file.
+    File(String),
+    /// In a table that names no place, or two.
+    Unclear,
+}
+
+/// Table form of a secret.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    env: Option<String>,
+    file: Option<String>,
+}
+
+// By hand, because an untagged enum would name neither the wrong key nor what was expected.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret in quotes, { env = \"NAME\" } or { file = \"/run/secrets/x\" }")
+            }
+
+            fn visit_str<E: Error>(self, secret: &str) -> Result<Secret, E> {
+                Ok(Secret::Inline(secret.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
+                let place = Place::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(match (place.env, place.file) {
+                    (Some(name), None) => Secret::Env(name),
+                    (None, Some(path)) => Secret::File(path),
+                    _ => Secret::Unclear,
+                })
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// Names of the keys that a table read as `T` may have, in the order of its fields.
+pub(super) fn keys<T: DeserializeOwned>() -> Vec<String> {
+    // No key of ours is empty, and serde, on meeting one that is not ours, lists those that are.
+    let stranger = toml::Table::from_iter([(String::new(), toml::Value::Boolean(true))]);
+    match T::deserialize(stranger) {
+        Ok(_) => Vec::new(),
+        Err(error) => keys_named_by(error.message()),
+    }
+}
+
+/// The keys that serde names as expected in its message about an unknown one.
+///
+/// ``unknown field `x`, expected one of `a`, `b` ``: what stands in the second and further pairs of backquotes.
+pub(super) fn keys_named_by(message: &str) -> Vec<String> {
+    message.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+}

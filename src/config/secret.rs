@@ -1,0 +1,71 @@
+//! Fetches secrets from where the config says they are. What is fetched never appears in what is told about it.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Environment;
+use super::raw::Secret;
+
+/// No secret of ours is longer; a device file would never end.
+const LONGEST_FILE_BYTES: u64 = 64 * 1024;
+
+/// Why there is no secret where the config says. Ends in the report to the operator, mend included.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SecretError {
+    #[error("must point to one place: {{ env = \"NAME\" }} or {{ file = \"/run/secrets/x\" }}")]
+    Place,
+    #[error("environment variable {0} is not set: set it, or point to a file with {{ file = \"…\" }}")]
+    Unset(String),
+    #[error("file {path} cannot be read ({source}): mount it, or mend its permissions")]
+    Unreadable { path: String, source: io::Error },
+    #[error("is empty: put the secret there")]
+    Empty,
+    #[error("has a space or a line break in it, but must be one word")]
+    Blank,
+}
+
+/// Fetches `secret`. One line break at its end is not part of it, since editors and `echo` leave one.
+pub(super) fn fetch(secret: &Secret, environment: &Environment) -> Result<SecretString, SecretError> {
+    match secret {
+        Secret::Inline(secret) => one_word(secret.expose_secret()),
+        Secret::Env(name) => match environment.get(name) {
+            Some(secret) => one_word(secret),
+            None => Err(SecretError::Unset(name.clone())),
+        },
+        Secret::File(path) => {
+            let secret = read(path).map_err(|source| SecretError::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
+            one_word(secret.expose_secret())
+        }
+        Secret::Unclear => Err(SecretError::Place),
+    }
+}
+
+fn read(path: &str) -> io::Result<SecretString> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text.into())
+}
+
+fn one_word(text: &str) -> Result<SecretString, SecretError> {
+    let word = text.strip_suffix('\n').unwrap_or(text);
+    let word = word.strip_suffix('\r').unwrap_or(word);
+    if word.is_empty() {
+        Err(SecretError::Empty)
+    } else if word.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        Err(SecretError::Blank)
+    } else {
+        Ok(word.into())
+    }
+}
+
+/// Whether every user of the machine may read the file at `path`. One that cannot be asked about is not told of.
+pub(super) fn is_world_readable(path: impl AsRef<Path>) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
