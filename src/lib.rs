@@ -1,4 +1,5 @@
 //! A callback server for WeCom customer service (企业微信 微信客服, "KF").
+pub mod api;
 pub mod backoff;
 pub mod callback;
 pub mod clock;
