@@ -1,11 +1,258 @@
 //! Talks to WeCom's server API on behalf of one app.
 //!
+//! A [`Client`] owns everything that must exist once per app, because WeCom counts per app: the access token, the
+//! budget of calls, and the connection pool. Every failure is an [`ApiError`] that says by
+//! [`class`](ApiError::class) what to do about it; nothing is retried in here except that a refused access token is
+//! replaced, once.
+//!
 //! Source: <https://developer.work.weixin.qq.com/document/path/90664>
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::clock::Clock;
+use crate::id::CorpId;
+
+mod access_token;
+mod account;
+mod answer;
 mod errcode;
 mod error;
+mod governor;
+mod pace;
 mod remedy;
+mod sync_msg;
+mod wire;
 
+#[cfg(test)]
+mod tests;
+
+pub use account::KfAccount;
 pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Call, Problem};
 pub use remedy::Remedy;
+pub use sync_msg::{SyncMsg, SyncPage};
+
+use access_token::{AccessToken, AccessTokens, Grant};
+use answer::{Answer, LooseInt};
+use governor::{Governor, Limit};
+use wire::{Request, Wire};
+
+/// How to reach WeCom, and how gently. [`new`](Self::new) fills in the defaults.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Corporation.
+    pub corp_id: CorpId,
+    /// Secret of the self-built app that may call the customer service API.
+    pub secret: SecretString,
+    /// Where the API is, up to but without `/cgi-bin`. A path is allowed, for gateways.
+    pub api_base: String,
+    /// Calls a second, sustained, over all kinds. At least 1.
+    pub calls_per_second: u32,
+    /// Calls at once after a quiet time. At least 1.
+    pub calls_burst: u32,
+    /// Pulls without a callback token in any minute. At least 1; WeCom blocks at about 10.
+    pub tokenless_per_minute: u32,
+    /// Calls under way at the same time. At least 1.
+    pub concurrency: usize,
+    /// How long a call rests after its first 45009. Doubles up to an hour.
+    pub rate_limit_pause: Duration,
+    /// How long one HTTP exchange may take, from connecting to the last byte. Waiting for a turn is not part of it.
+    pub timeout: Duration,
+    /// Most bytes of an answer that are read.
+    pub max_response_bytes: usize,
+}
+
+impl Settings {
+    /// Where WeCom's API is.
+    pub const API_BASE: &str = "https://qyapi.weixin.qq.com";
+    /// Keeps below 150 000 calls an hour, WeCom's limit for one corporation and API.
+    pub const CALLS_PER_SECOND: u32 = 35;
+    /// Enough to pull many accounts at once after a quiet time, and far from 10 000 calls a minute.
+    pub const CALLS_BURST: u32 = 300;
+    /// Below the ten a minute that WeCom punishes.
+    pub const TOKENLESS_PER_MINUTE: u32 = 8;
+    /// A safe number of calls at a time; WeCom does not say where 45033 begins.
+    pub const CONCURRENCY: usize = 8;
+    /// Shortest block that WeCom imposes.
+    pub const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(60);
+    /// Long enough for a full page on a slow line.
+    pub const TIMEOUT: Duration = Duration::from_secs(20);
+    /// Thirty times a usual page of 1000 messages.
+    pub const MAX_RESPONSE_BYTES: usize = 32 * 1024 * 1024;
+
+    /// Settings for one app, with the default for everything else.
+    #[must_use]
+    pub fn new(corp_id: CorpId, secret: SecretString) -> Self {
+        Self {
+            corp_id,
+            secret,
+            api_base: Self::API_BASE.to_owned(),
+            calls_per_second: Self::CALLS_PER_SECOND,
+            calls_burst: Self::CALLS_BURST,
+            tokenless_per_minute: Self::TOKENLESS_PER_MINUTE,
+            concurrency: Self::CONCURRENCY,
+            rate_limit_pause: Self::RATE_LIMIT_PAUSE,
+            timeout: Self::TIMEOUT,
+            max_response_bytes: Self::MAX_RESPONSE_BYTES,
+        }
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        let counts = [
+            ("calls_per_second", self.calls_per_second as usize),
+            ("calls_burst", self.calls_burst as usize),
+            ("tokenless_per_minute", self.tokenless_per_minute as usize),
+            ("concurrency", self.concurrency),
+        ];
+        match counts.iter().find(|(_, count)| *count == 0) {
+            None => Ok(()),
+            Some((name, _)) => Err(ApiError::Setting {
+                name,
+                problem: "must be at least 1",
+            }),
+        }
+    }
+}
+
+/// Calls WeCom's API for one app. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    corp_id: CorpId,
+    secret: SecretString,
+    wire: Wire,
+    governor: Governor,
+    access_tokens: AccessTokens,
+}
+
+/// A business call: posted JSON, answered by a `T`.
+struct Post<'a, T> {
+    call: Call,
+    limit: Limit,
+    body: &'a str,
+    /// What in the body must not be quoted in an error.
+    secret: Option<&'a str>,
+    read: fn(&Answer) -> Result<T, Problem>,
+}
+
+impl Client {
+    /// A client for one app. Sends nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Setting`] names the setting that makes no sense; [`ApiError::Setup`] when there are no root
+    /// certificates to trust, for example.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, ApiError> {
+        settings.check()?;
+        Ok(Self(Arc::new(Shared {
+            wire: Wire::new(&settings)?,
+            governor: Governor::new(&settings),
+            access_tokens: AccessTokens::new(clock, settings.rate_limit_pause),
+            corp_id: settings.corp_id,
+            secret: settings.secret,
+        })))
+    }
+
+    /// Makes sure that there is an access token, asking for one if need be: shows whether corp id and secret are right
+    /// and WeCom can be reached.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::NoAccessToken`], whose source and [`errcode`](ApiError::errcode) tell the reason;
+    /// [`ApiError::RateLimited`] when WeCom was asked in vain six times within a minute.
+    ///
+    /// Source: <https://developer.work.weixin.qq.com/document/path/91039>
+    pub async fn ensure_access_token(&self) -> Result<(), ApiError> {
+        self.access_token().await.map(drop)
+    }
+
+    /// Waits for a turn and makes a call; if the access token is refused, gets the next one and calls once more.
+    async fn call<T>(&self, post: Post<'_, T>) -> Result<T, ApiError> {
+        let _turn = self.0.governor.turn(post.call, post.limit).await?;
+        let token = self.access_token().await?;
+        match self.attempt(&token, &post).await {
+            Err(ApiError::Rejected { code, .. }) if code.refuses_access_token() => {}
+            result => return result,
+        }
+        let token = self.access_token().await?;
+        self.attempt(&token, &post).await
+    }
+
+    /// Calls with `token`, and notes what the answer says about it and about the limits.
+    async fn attempt<T>(&self, token: &Arc<AccessToken>, post: &Post<'_, T>) -> Result<T, ApiError> {
+        let Shared {
+            wire,
+            governor,
+            access_tokens,
+            ..
+        } = &*self.0;
+        let request = Request {
+            call: post.call,
+            query: &[("access_token", token.expose())],
+            body: Some(post.body),
+            secrets: &[token.expose(), post.secret.unwrap_or_default()],
+        };
+        let result = wire.exchange(request, post.read).await;
+        match &result {
+            Ok(_) => {
+                access_tokens.served(token);
+                governor.succeeded(post.call);
+            }
+            Err(error @ ApiError::Rejected { code, .. }) if code.refuses_access_token() => {
+                access_tokens.invalidate(token, error);
+            }
+            Err(ApiError::Rejected { code, .. }) => {
+                access_tokens.served(token);
+                if code.class() == ErrorClass::RetryLong {
+                    governor.limited(post.call);
+                }
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    async fn access_token(&self) -> Result<Arc<AccessToken>, ApiError> {
+        self.0.access_tokens.get(self.fetch_access_token()).await
+    }
+
+    async fn fetch_access_token(&self) -> Result<Grant, ApiError> {
+        let secret = self.0.secret.expose_secret();
+        let request = Request {
+            call: Call::GetToken,
+            query: &[("corpid", self.0.corp_id.as_str()), ("corpsecret", secret)],
+            body: None,
+            secrets: &[secret],
+        };
+        self.0.wire.exchange(request, read_grant).await
+    }
+}
+
+#[derive(Deserialize)]
+struct GetTokenBody {
+    access_token: String,
+    expires_in: Option<LooseInt>,
+}
+
+fn read_grant(answer: &Answer) -> Result<Grant, Problem> {
+    let body: GetTokenBody = answer.read()?;
+    if body.access_token.is_empty() {
+        return Err(Problem::Shape { line: 1, column: 1 });
+    }
+    // Two hours is what WeCom documents; a number outside of a week is no lifetime.
+    let lifetime_secs = match body.expires_in {
+        Some(LooseInt(secs @ 1..=604_800)) => secs.unsigned_abs(),
+        _ => 7200,
+    };
+    Ok(Grant {
+        access_token: body.access_token.into(),
+        lifetime: Duration::from_secs(lifetime_secs),
+    })
+}

@@ -1,0 +1,137 @@
+//! Servers on loopback for the tests of the client: one that answers as a closure says, one that misbehaves.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use reqwest::Url;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A request as the server saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// Below `/cgi-bin/`.
+    pub(super) call: String,
+    pub(super) query: BTreeMap<String, String>,
+    pub(super) body: String,
+}
+
+/// An HTTP server that keeps what it is asked.
+pub(super) struct Fake {
+    pub(super) base: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Fake {
+    pub(super) async fn start<A, R>(answer: A) -> Self
+    where
+        A: Fn(Seen) -> R + Clone + Send + Sync + 'static,
+        R: IntoResponse + 'static,
+    {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let router = Router::new().fallback(move |request: Request| {
+            let (log, answer) = (Arc::clone(&log), answer.clone());
+            async move {
+                let request = Seen::read(request).await;
+                log.lock().unwrap().push(request.clone());
+                answer(request).into_response()
+            }
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { base, seen }
+    }
+
+    pub(super) fn seen(&self, call: &str) -> Vec<Seen> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.call == call).cloned().collect()
+    }
+
+    pub(super) fn count(&self, call: &str) -> usize {
+        self.seen(call).len()
+    }
+}
+
+impl Seen {
+    async fn read(request: Request) -> Self {
+        let url = Url::parse(&format!("http://fake{}", request.uri())).unwrap();
+        let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+        Self {
+            call: url.path().strip_prefix("/cgi-bin/").unwrap_or(url.path()).to_owned(),
+            query: url.query_pairs().into_owned().collect(),
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    pub(super) fn access_token(&self) -> &str {
+        &self.query["access_token"]
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// gettoken's answer.
+pub(super) fn grant(access_token: &str) -> Response {
+    let body = format!(r#"{{"errcode":0,"errmsg":"ok","access_token":"{access_token}","expires_in":7200}}"#);
+    Response::new(Body::from(body))
+}
+
+/// What a misbehaving server does once it has written its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Then {
+    Close,
+    Hang,
+}
+
+/// Grants a token like any other server, and answers every other request with `bytes` on the bare socket.
+pub(super) async fn misbehave(access_token: &'static str, bytes: &'static str, then: Then) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut hanging = Vec::new();
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            if read_request(&mut socket).await.starts_with("GET /cgi-bin/gettoken?") {
+                let body = format!(r#"{{"errcode":0,"access_token":"{access_token}"}}"#);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                socket.write_all((head + &body).as_bytes()).await.unwrap();
+                continue;
+            }
+            socket.write_all(bytes.as_bytes()).await.unwrap();
+            match then {
+                Then::Close => {}
+                Then::Hang => hanging.push(socket),
+            }
+        }
+    });
+    base
+}
+
+/// Reads the whole request: a socket closed with bytes unread would be reset instead.
+async fn read_request(socket: &mut TcpStream) -> String {
+    let mut request = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some((head, body)) = request.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                return request;
+            }
+        }
+        match socket.read(&mut buffer).await.unwrap() {
+            0 => return request,
+            n => request.push_str(std::str::from_utf8(&buffer[..n]).unwrap()),
+        }
+    }
+}
