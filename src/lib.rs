@@ -10,5 +10,7 @@ pub mod id;
 pub mod message;
 pub mod metric;
 pub mod shutdown;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,157 @@
+//! Everything that the fake WeCom knows, apart from any wire.
+//!
+//! What it does with it stands in three more rooms: `calls` (who may ask what), `page` (what `sync_msg` answers) and
+//! `bell` (what is sent to the callback).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::bell::Bell;
+use super::calls::Quotas;
+use super::draft::Draft;
+use super::fault::{Fault, Faults};
+use super::ledger::{Counts, Ledger, OddItem, Said};
+use super::mint::Mint;
+use super::samples::alphanumeric;
+use super::settings::{Account, Settings};
+use super::stream::{Making, Stream};
+use super::tokens::AccessTokens;
+use crate::clock::UnixMillis;
+use crate::id::{Msgid, OpenKfid};
+
+/// How many items back the message that a recall means is looked for.
+const RECALL_DEPTH: usize = 1_000;
+
+/// Everything that the fake WeCom knows. Lives behind one lock, so that every call is an instant.
+pub(super) struct Wecom {
+    /// As given at the start, but for the accounts and the callback's target, which may have changed since.
+    pub(super) settings: Settings,
+    pub(super) faults: Faults,
+    pub(super) rng: SmallRng,
+    pub(super) mint: Mint,
+    pub(super) access_tokens: AccessTokens,
+    pub(super) quotas: Quotas,
+    /// What happened, account by account; the same items as in the ledger, and the odd ones.
+    pub(super) streams: BTreeMap<OpenKfid, Stream>,
+    /// How many pulls of an account are being answered now.
+    pub(super) pulls: HashMap<OpenKfid, u32>,
+    /// How often in a row pulls of an account have been kept from moving on.
+    pub(super) standstills: HashMap<OpenKfid, u32>,
+    /// The last callbacks, for [`Fault::CallbackReplayed`].
+    pub(super) past_bells: VecDeque<Arc<Bell>>,
+    pub(super) said: Vec<Arc<Said>>,
+    pub(super) odd: Vec<Arc<OddItem>>,
+    pub(super) counts: Counts,
+}
+
+/// The account does not exist in this simulator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("account {open_kfid} does not exist")]
+pub struct UnknownAccount {
+    /// Account that was named.
+    pub open_kfid: OpenKfid,
+}
+
+impl Wecom {
+    pub(super) fn new(settings: Settings) -> Self {
+        let mut rng = SmallRng::seed_from_u64(settings.seed);
+        let streams = settings
+            .accounts
+            .iter()
+            .map(|account| (account.open_kfid.clone(), Stream::default()));
+        Self {
+            faults: Faults::default(),
+            mint: Mint::new(&mut rng),
+            access_tokens: AccessTokens::new(settings.access_token_lifetime),
+            quotas: Quotas::new(&settings.limits),
+            streams: streams.collect(),
+            pulls: HashMap::new(),
+            standstills: HashMap::new(),
+            past_bells: VecDeque::new(),
+            said: Vec::new(),
+            odd: Vec::new(),
+            counts: Counts::default(),
+            rng,
+            settings,
+        }
+    }
+
+    /// Lets something happen on an account.
+    pub(super) fn say(
+        &mut self,
+        open_kfid: &OpenKfid,
+        mut draft: Draft,
+        now: UnixMillis,
+    ) -> Result<Msgid, UnknownAccount> {
+        let msgid = self.new_msgid();
+        if let Some(origin) = draft.recalls_last_of() {
+            let recalled = self
+                .last_said(open_kfid, &draft, origin)
+                .unwrap_or_else(|| self.new_msgid());
+            draft.recall(&recalled);
+        }
+        let stream = self.streams.get_mut(open_kfid).ok_or_else(|| UnknownAccount {
+            open_kfid: open_kfid.clone(),
+        })?;
+        let (external_userid, origin, kind) = (draft.external_userid(), draft.origin(), draft.kind().into());
+        let raw: Arc<str> = draft.finish(&msgid, now, open_kfid).into();
+        stream.append(now, raw.clone(), Making::Genuine);
+        self.counts.said += 1;
+        self.said.push(Arc::new(Said {
+            open_kfid: open_kfid.clone(),
+            msgid: msgid.clone(),
+            external_userid,
+            origin,
+            kind,
+            raw,
+        }));
+        Ok(msgid)
+    }
+
+    /// Hands `account` to the application.
+    pub(super) fn grant(&mut self, account: Account) {
+        self.streams.entry(account.open_kfid.clone()).or_default();
+        self.settings
+            .accounts
+            .retain(|known| known.open_kfid != account.open_kfid);
+        self.settings.accounts.push(account);
+    }
+
+    /// Takes an account away from the application. What was said on it stays, for the day it is granted again.
+    pub(super) fn withdraw(&mut self, open_kfid: &OpenKfid) {
+        self.settings.accounts.retain(|known| known.open_kfid != *open_kfid);
+    }
+
+    /// Whether `fault` happens this time; counted if it does.
+    pub(super) fn suffers(&mut self, fault: Fault) -> bool {
+        let happens = self.faults.happens(fault, &mut self.rng);
+        if happens {
+            *self.counts.faults.entry(fault).or_default() += 1;
+        }
+        happens
+    }
+
+    pub(super) fn ledger(&self) -> Ledger {
+        Ledger {
+            said: self.said.clone(),
+            odd: self.odd.clone(),
+            counts: self.counts.clone(),
+        }
+    }
+
+    /// 38 letters and digits: too many to meet twice.
+    pub(super) fn new_msgid(&mut self) -> Msgid {
+        Msgid::new(alphanumeric(38, &mut self.rng))
+    }
+
+    fn last_said(&self, open_kfid: &OpenKfid, recall: &Draft, origin: u64) -> Option<Msgid> {
+        let customer = recall.external_userid();
+        let recent = self.said.iter().rev().take(RECALL_DEPTH);
+        let mut theirs = recent.filter(|said| said.origin == origin && said.external_userid == customer);
+        let recalled = theirs.find(|said| said.open_kfid == *open_kfid)?;
+        Some(recalled.msgid.clone())
+    }
+}
