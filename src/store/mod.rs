@@ -1,7 +1,7 @@
 //! What must survive: cursors, messages, and the deliveries still owed.
 //!
 //! [`Store`] speaks in verbs of the domain; SQL stays inside its implementations. The rules every implementation
-//! keeps are written down once, as the conformance suite in `tests/store_contract.rs`:
+//! keeps are written down once, as the conformance suite in `tests/store_contract/`:
 //!
 //! * a page's messages, their deliveries and the cursor that follows them become durable together or not at all;
 //! * a page commits only over the cursor and under the fence it was pulled with;
@@ -18,15 +18,24 @@ use serde_json::value::RawValue;
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
 
+mod error;
 mod lane;
 mod news;
+mod open;
+mod sqlite;
 
+pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
 pub use news::{Bell, News};
+pub use open::{Settings, open, open_operator};
+
+/// How many deliveries of one customer [`Store::pending_urgent`] reads at most.
+pub const URGENT_REACH: usize = 100;
 
 /// Keeps cursors, messages and owed deliveries. See the [module](self) for the rules.
 ///
-/// Every method waits until its effect is durable. Methods may be called concurrently.
+/// Every method waits until its effect is durable. Methods may be called concurrently. A call whose future is dropped
+/// may still be carried out. Dropping the last handle waits until what was asked for is done.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Makes `names` known and returns their ids in the same order. A name keeps its id for ever; a new one gets only
@@ -51,6 +60,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// left alone and gets no second delivery.
     async fn commit_page(&self, page: Page) -> Result<Commit, StoreError>;
 
+    /// Forgets the cursor of an account, because WeCom refuses it: the next page starts at the oldest message WeCom still
+    /// has. A first pull that has ended stays ended, so what was missed is delivered. `None` if somebody else claimed the
+    /// account or moved its cursor.
+    async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError>;
+
     /// Reads owed deliveries of `handler`: for each position up to `limit_each` of its shard, in order of their
     /// sequence numbers, starting after the one given.
     async fn pending(
@@ -61,7 +75,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Vec<Pending>, StoreError>;
 
     /// Reads owed urgent deliveries behind the given positions, up to `limit_each` customers of each shard, together
-    /// with everything owed to the same customers before them, in order.
+    /// with everything behind the position that is owed to the same customers before them, in order. A customer for
+    /// whom that is more than [`URGENT_REACH`] is left out, and waits for [`pending`](Self::pending) to get there.
     async fn pending_urgent(
         &self,
         handler: HandlerId,
@@ -85,8 +100,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// its shards from the beginning again.
     async fn replays(&self) -> Result<u64, StoreError>;
 
-    /// Deletes up to `limit` messages received before `before` that nobody is owed and no dead letter keeps. Returns how
-    /// many went.
+    /// Deletes up to `limit` messages received before `before` that nobody is owed and no dead letter keeps, with what
+    /// was put into quarantine because of them. Returns how many messages went.
+    ///
+    /// A message that is gone counts as new when it comes again: never prune what WeCom may still repeat (it keeps three
+    /// days; leave at least 96 hours).
     async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError>;
 
     /// Fails unless a write would be taken now.
@@ -227,7 +245,7 @@ pub struct NewMessage {
     pub urgent: bool,
     /// WeCom's JSON, as it came.
     pub body: Arc<RawValue>,
-    /// Handlers it is owed to; empty for history.
+    /// Registered handlers it is owed to; empty for history.
     pub owed_to: Vec<HandlerId>,
 }
 
@@ -355,27 +373,4 @@ pub struct DeadLetter {
     pub reason: Box<str>,
     /// WeCom's JSON, as it came.
     pub body: Box<RawValue>,
-}
-
-/// Why the store could not do as asked. Nothing was changed, unless it says so.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The place named by the config cannot be used.
-    #[error("store {url}: {problem}")]
-    Open {
-        /// Address of the store, without a password.
-        url: String,
-        /// What is wrong and how to mend it.
-        problem: String,
-    },
-    /// No room to write. Goes away when there is.
-    #[error("no space left for the store")]
-    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store itself failed.
-    #[error("store failed")]
-    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store is closed: the process is stopping.
-    #[error("store is closed")]
-    Closed,
 }

@@ -1,0 +1,26 @@
+//! Why a store could not do as asked.
+
+use std::error::Error;
+
+/// Why the store could not do as asked. Nothing was changed, unless it says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The place named by the config cannot be used.
+    #[error("store {url}: {problem}")]
+    Open {
+        /// Address of the store, without a password.
+        url: String,
+        /// What is wrong and how to mend it.
+        problem: String,
+    },
+    /// No room to write. Goes away when there is.
+    #[error("no space left for the store")]
+    Full(#[source] Box<dyn Error + Send + Sync>),
+    /// The store itself failed.
+    #[error("store failed")]
+    Backend(#[source] Box<dyn Error + Send + Sync>),
+    /// The store is closed: the process is stopping.
+    #[error("store is closed")]
+    Closed,
+}

@@ -1,0 +1,146 @@
+//! The file on disk: made so that only its owner reads it, and served by one process at a time.
+//!
+//! SQLite gives the `-wal` and `-shm` files beside a database the mode of the database itself.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::failure::is_full;
+
+/// How long a server waits for its turn to write. Only an operator's command can be in its way.
+pub(super) const SERVER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an operator's command waits for its turn: a busy server leaves few gaps.
+pub(super) const OPERATOR_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Statements each connection keeps prepared: more than there are.
+const STATEMENTS: usize = 64;
+
+/// Why the file cannot be used, and what to do about it: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::store) enum Problem {
+    #[error("there is no such file: correct the path, or start the server, which creates it")]
+    Missing,
+    #[error("is a directory: name a file in it")]
+    Directory,
+    #[error("cannot create or write {}: {cause}; name a path that this user may write to", path.display())]
+    Unwritable { path: PathBuf, cause: io::Error },
+    #[error("another process serves from it: stop that one, or give this one a file of its own")]
+    Taken,
+    #[error("is not an SQLite database: name another file, or move this one away to begin with an empty store")]
+    NotADatabase,
+    #[error("is the database of another program: name another file")]
+    Foreign,
+    #[error(
+        "has schema version {found}, this build knows {known}: run the newer version, or restore a backup made before it"
+    )]
+    Newer { found: i64, known: i64 },
+    #[error("has schema version {found}, this build needs {known}: start the server once, which brings it up to date")]
+    Older { found: i64, known: i64 },
+    #[error("orders customers by {0}, which this build does not know: run the version that wrote it")]
+    OtherLanes(String),
+    #[error("its file system has no shared memory for SQLite: name a path on a local disk")]
+    NoWal,
+    #[error("no space left on its disk: make some")]
+    Full,
+    #[error("is damaged: restore a backup, or move it away to begin with an empty store ({0})")]
+    Damaged(rusqlite::Error),
+    #[error("cannot be opened: {0}")]
+    Sqlite(rusqlite::Error),
+    #[error("cannot start a thread: {0}; raise the limit on processes")]
+    Thread(io::Error),
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error),
+            _ if is_full(&error) => Self::Full,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// Makes sure that there is a file at `path`, and returns its one true name: two ways to write a path must not end in
+/// two locks.
+pub(super) fn create(path: &Path) -> Result<PathBuf, Problem> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(|cause| unwritable(parent, cause))?;
+    }
+    private_file(path)?;
+    fs::canonicalize(path).map_err(|cause| unwritable(path, cause))
+}
+
+/// Finds the file at `path`, which must be there.
+pub(super) fn find(path: &Path) -> Result<PathBuf, Problem> {
+    let path = fs::canonicalize(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => Problem::Missing,
+        _ => unwritable(path, cause),
+    })?;
+    if path.is_dir() {
+        Err(Problem::Directory)
+    } else {
+        Ok(path)
+    }
+}
+
+/// Keeps other processes from serving from the database at `path` while the returned file is open.
+pub(super) fn lock(path: &Path) -> Result<File, Problem> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let lock = private_file(&path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Problem::Taken),
+        Err(TryLockError::Error(cause)) => Err(unwritable(&path, cause)),
+    }
+}
+
+fn private_file(path: &Path) -> Result<File, Problem> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|cause| unwritable(path, cause))
+}
+
+fn unwritable(path: &Path, cause: io::Error) -> Problem {
+    match cause.kind() {
+        io::ErrorKind::IsADirectory => Problem::Directory,
+        _ => Problem::Unwritable {
+            path: path.to_owned(),
+            cause,
+        },
+    }
+}
+
+/// Opens the connection that writes.
+pub(super) fn connect_to_write(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, patience)
+}
+
+/// Opens a connection that cannot write.
+pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, SERVER_PATIENCE)
+}
+
+fn connect(path: &Path, access: OpenFlags, patience: Duration) -> rusqlite::Result<Connection> {
+    // Each connection lives on one thread.
+    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(patience)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(conn)
+}

@@ -1,0 +1,210 @@
+//! The embedded store: one SQLite file, one process that serves from it.
+//!
+//! One thread writes and commits in groups ([`writer`]); two read: one what dispatchers wait for, the other what may
+//! take long, so that counting a million rows holds nobody up. All see what was committed before they were asked.
+//!
+//! The file is in WAL mode with `synchronous=FULL`: what was answered survives a power cut. An operator's command may
+//! open it beside the server.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use self::file::{OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
+use self::reader::Reader;
+use self::writer::Writer;
+use super::{
+    AccountState, Backlog, Bell, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, News, Page, Pending,
+    Position, Store, StoreError, WakeUp,
+};
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, HandlerName};
+
+mod account;
+mod dead;
+mod delivery;
+mod failure;
+mod file;
+mod page;
+mod prune;
+mod reader;
+mod row;
+mod schema;
+mod worker;
+mod writer;
+
+/// A store in one SQLite file.
+///
+/// Fields are dropped in order: the writer closes the last connection, and then the file is free for the next process.
+#[derive(Debug)]
+pub(super) struct SqliteStore {
+    /// Answers what somebody waits for.
+    reader: Reader,
+    /// Answers what may take long.
+    counter: Reader,
+    writer: Writer,
+    /// Also rung by the writer.
+    bell: Arc<Bell>,
+    /// Held while serving; an operator's command holds none.
+    _lock: Option<File>,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path` to serve from it; creates it and its tables if need be.
+    pub(super) fn open(path: &Path) -> Result<Self, Problem> {
+        let path = file::create(path)?;
+        let lock = file::lock(&path)?;
+        let conn = file::connect_to_write(&path, SERVER_PATIENCE)?;
+        schema::bring_up_to_date(&conn)?;
+        Self::start(&path, conn, Some(lock))
+    }
+
+    /// Opens the file at `path` beside a process that may be serving from it.
+    pub(super) fn open_operator(path: &Path) -> Result<Self, Problem> {
+        let path = file::find(path)?;
+        let conn = file::connect_to_write(&path, OPERATOR_PATIENCE)?;
+        schema::require_current(&conn)?;
+        Self::start(&path, conn, None)
+    }
+
+    fn start(path: &Path, conn: Connection, lock: Option<File>) -> Result<Self, Problem> {
+        schema::tune(&conn)?;
+        let bell = Arc::<Bell>::default();
+        let read = |name| Reader::start(name, file::connect_to_read(path)?).map_err(Problem::Thread);
+        Ok(Self {
+            reader: read("kf-store-read")?,
+            counter: read("kf-store-count")?,
+            writer: Writer::start(conn, Arc::clone(&bell)).map_err(Problem::Thread)?,
+            bell,
+            _lock: lock,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn register_handlers(&self, names: &[HandlerName]) -> Result<Vec<HandlerId>, StoreError> {
+        let names = names.to_vec();
+        self.writer
+            .write(names.len(), move |conn, _| delivery::register_handlers(conn, &names))
+            .await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.counter.read(delivery::backlog).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountState>, StoreError> {
+        self.reader.read(account::all).await
+    }
+
+    async fn record_wake_ups(&self, wake_ups: Vec<WakeUp>) -> Result<Vec<u64>, StoreError> {
+        self.writer
+            .write(wake_ups.len(), move |conn, _| account::record_wake_ups(conn, &wake_ups))
+            .await
+    }
+
+    async fn claim(&self, account: &AccountKey, now: UnixMillis) -> Result<Claim, StoreError> {
+        let account = account.clone();
+        self.writer
+            .write(1, move |conn, _| account::claim(conn, &account, now))
+            .await
+    }
+
+    async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
+        self.writer
+            .write(1 + page.messages.len(), move |conn, news| {
+                page::commit(conn, &page, news)
+            })
+            .await
+    }
+
+    async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError> {
+        self.writer
+            .write(1, move |conn, _| account::reset_cursor(conn, &claim))
+            .await
+    }
+
+    async fn pending(
+        &self,
+        handler: HandlerId,
+        after: &[Position],
+        limit_each: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let after = after.to_vec();
+        self.reader
+            .read(move |conn| delivery::pending(conn, handler, &after, limit_each))
+            .await
+    }
+
+    async fn pending_urgent(
+        &self,
+        handler: HandlerId,
+        after: &[Position],
+        limit_each: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let after = after.to_vec();
+        self.reader
+            .read(move |conn| delivery::pending_urgent(conn, handler, &after, limit_each))
+            .await
+    }
+
+    async fn finish(&self, finished: Vec<Finish>) -> Result<(), StoreError> {
+        self.writer
+            .write(finished.len(), move |conn, _| delivery::finish(conn, &finished))
+            .await
+    }
+
+    async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.counter.read(move |conn| dead::list(conn, &select, limit)).await
+    }
+
+    async fn replay_dead(&self, select: DeadSelect, now: UnixMillis) -> Result<u64, StoreError> {
+        self.writer
+            .write(1, move |conn, news| dead::replay(conn, &select, now, news))
+            .await
+    }
+
+    async fn drop_dead(&self, select: DeadSelect) -> Result<u64, StoreError> {
+        self.writer.write(1, move |conn, _| dead::forget(conn, &select)).await
+    }
+
+    async fn replays(&self) -> Result<u64, StoreError> {
+        self.reader.read(dead::replays).await
+    }
+
+    async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        let seqs = self
+            .counter
+            .read(move |conn| prune::candidates(conn, before, limit))
+            .await?;
+        self.writer
+            .write(seqs.len(), move |conn, _| {
+                let deleted = prune::delete(conn, &seqs)?;
+                prune::give_back(conn)?;
+                Ok(deleted)
+            })
+            .await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.writer
+            .write(1, |conn, _| {
+                // A new value each time: SQLite does not write a row that stays the same.
+                conn.prepare_cached("UPDATE meta SET checks = checks + 1")?
+                    .execute([])?;
+                Ok(())
+            })
+            .await
+    }
+
+    fn news(&self) -> News {
+        self.bell.listen()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Reading: a thread with a connection that cannot write.
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure::Failure;
+use super::worker::Worker;
+use crate::store::StoreError;
+
+/// How many reads may wait.
+const QUEUE: usize = 64;
+
+/// Runs reads one after another, each on one snapshot of the store.
+#[derive(Debug)]
+pub(super) struct Reader(Worker<Read>);
+
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+impl Reader {
+    /// Starts a thread `name` that reads through `conn`.
+    pub(super) fn start(name: &str, conn: Connection) -> std::io::Result<Self> {
+        Worker::start(name, QUEUE, move |mut reads: mpsc::Receiver<Read>| {
+            while let Some(read) = reads.blocking_recv() {
+                read(&conn);
+            }
+        })
+        .map(Self)
+    }
+
+    /// Runs `read` and returns what it found.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = move |conn: &Connection| {
+            let found = on_one_snapshot(conn, read).map_err(Failure::from);
+            // Nobody waits any more: the caller gave up.
+            let _ = reply.send(found);
+        };
+        self.0.hand(Box::new(job)).await?;
+        Ok(answer.await.map_err(|_| StoreError::Closed)??)
+    }
+}
+
+fn on_one_snapshot<T>(conn: &Connection, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let snapshot = conn.unchecked_transaction()?;
+    let found = read(&snapshot)?;
+    snapshot.commit()?;
+    Ok(found)
+}

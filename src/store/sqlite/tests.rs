@@ -1,0 +1,107 @@
+//! What can only be seen from inside: a full disk, and commands that share a transaction.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use super::SqliteStore;
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, AppName, Msgid, OpenKfid};
+use crate::store::{Claim, Commit, Lane, NewMessage, Page, PageEnds, Store, StoreError};
+
+fn open() -> (TempDir, SqliteStore) {
+    let dir = TempDir::new().unwrap();
+    let store = SqliteStore::open(&dir.path().join("wecom-kf.db")).unwrap();
+    (dir, store)
+}
+
+async fn claim(store: &SqliteStore, open_kfid: &str) -> Claim {
+    let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from(open_kfid));
+    store.claim(&account, UnixMillis(0)).await.unwrap()
+}
+
+fn page_of_a_mebibyte(claim: &Claim) -> Page {
+    let body = format!("\"{}\"", "x".repeat(1 << 20));
+    let message = NewMessage {
+        msgid: Msgid::from("m1"),
+        send_time: 0,
+        lane: Lane::of(&claim.account, "wm1"),
+        kind: "text".into(),
+        urgent: false,
+        body: Arc::from(RawValue::from_string(body).unwrap()),
+        owed_to: Vec::new(),
+    };
+    Page {
+        claim: claim.clone(),
+        next_cursor: Some("c1".into()),
+        messages: vec![message],
+        received: UnixMillis(0),
+        ends: PageEnds::More,
+    }
+}
+
+async fn limit_pages(store: &SqliteStore, pages: u32) {
+    let pragma = format!("PRAGMA max_page_count = {pages}");
+    let limited = store.writer.write(1, move |conn, _| {
+        conn.query_row(&pragma, [], |row| row.get::<_, u32>(0))
+    });
+    limited.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_passes() {
+    let (_dir, store) = open();
+    let claim = claim(&store, "wk1").await;
+    limit_pages(&store, 64).await;
+    let refused = store.commit_page(page_of_a_mebibyte(&claim)).await;
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    store.check().await.unwrap();
+    limit_pages(&store, u32::MAX - 1).await;
+    let taken = store.commit_page(page_of_a_mebibyte(&claim)).await.unwrap();
+    assert!(matches!(taken, Commit::Stored(_)), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_fails_takes_nobody_with_it() {
+    let (_dir, store) = open();
+    let claims = [claim(&store, "wk1").await, claim(&store, "wk2").await];
+    limit_pages(&store, 64).await;
+    // The writer waits in a command of its own until the others stand in the queue behind it.
+    let (go, wait) = mpsc::channel::<()>();
+    let plug = store.writer.write(0, move |_, _| {
+        let _ = wait.recv();
+        Ok(())
+    });
+    let numbers = async {
+        let [before, full, after] = tokio::join!(
+            async { store.check().await.is_ok() },
+            async { store.commit_page(page_of_a_mebibyte(&claims[0])).await.is_ok() },
+            async { store.reset_cursor(claims[1].clone()).await.unwrap().is_some() },
+        )
+        .into();
+        (before, full, after)
+    };
+    let (plugged, answers, ()) = tokio::join!(plug, numbers, async { drop(go) });
+    plugged.unwrap();
+    assert_eq!(answers, (true, false, true));
+    let checks = store
+        .reader
+        .read(|conn| conn.query_row("SELECT checks FROM meta", [], |row| row.get::<_, i64>(0)));
+    assert_eq!(checks.await.unwrap(), 1, "what is run again counts once");
+}
+
+#[tokio::test]
+async fn the_connection_that_writes_is_set_up_to_lose_nothing() {
+    let (_dir, store) = open();
+    let settings = store.writer.write(1, |conn, _| {
+        ["synchronous", "foreign_keys", "page_size", "auto_vacuum"]
+            .into_iter()
+            .map(|name| conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)))
+            .collect::<rusqlite::Result<Vec<i64>>>()
+    });
+    const FULL: i64 = 2;
+    const INCREMENTAL: i64 = 2;
+    assert_eq!(settings.await.unwrap(), [FULL, 1, 8192, INCREMENTAL]);
+}
