@@ -26,6 +26,20 @@ pub enum ErrorClass {
     Operator,
 }
 
+impl ErrorClass {
+    /// Name as a metric's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::RetryLong => "retry_long",
+            Self::Refresh => "refresh",
+            Self::Permanent => "permanent",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 impl fmt::Display for ErrCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -43,6 +57,18 @@ impl ErrCode {
             ErrorClass::Retry | ErrorClass::RetryLong | ErrorClass::Refresh => true,
             ErrorClass::Permanent | ErrorClass::Operator => false,
         }
+    }
+
+    /// Whether a pull that got this answer may have sent a cursor that WeCom does not accept. It does not document
+    /// which code says so: these are the candidates.
+    #[must_use]
+    pub fn may_mean_a_bad_cursor(self) -> bool {
+        [
+            Self::INVALID_CURSOR,
+            Self::MALFORMED_CURSOR,
+            Self::INVALID_REQUEST_PARAMETER,
+        ]
+        .contains(&self)
     }
 
     /// Whether an access token that got this answer on a business call is to be replaced.

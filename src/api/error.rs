@@ -182,6 +182,24 @@ impl ApiError {
         }
     }
 
+    /// Whether the answer was longer than we are willing to read: asking for less helps.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        let Self::Unreadable { problem, .. } = self else {
+            return false;
+        };
+        matches!(problem, Problem::TooLarge { .. })
+    }
+
+    /// Whether no whole answer of the API came: if that goes on, asking for less may help.
+    #[must_use]
+    pub fn is_no_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport { .. } | Self::Status { .. } | Self::Unreadable { .. }
+        )
+    }
+
     /// How long calling again is known to be of no use, if it is.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -54,7 +54,7 @@ impl Governor {
         self.rests.check(call)?;
         // Longest wait first, while nothing scarce is held.
         if limit == Limit::Tokenless {
-            self.tokenless.pass().await;
+            self.tokenless_turn().await;
         }
         self.calls.pass().await;
         // Unwrap safety: nobody closes the semaphore.
@@ -62,6 +62,11 @@ impl Governor {
         // Much may have happened in line: nothing goes out while the call rests.
         self.rests.check(call)?;
         Ok(slot)
+    }
+
+    /// Waits until a pull without a callback token may be made.
+    pub(super) async fn tokenless_turn(&self) {
+        self.tokenless.pass().await;
     }
 
     /// Counts a pull whose callback token was refused: to WeCom it is one without.

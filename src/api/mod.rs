@@ -34,7 +34,7 @@ pub use account::KfAccount;
 pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Call, Problem};
 pub use remedy::Remedy;
-pub use sync_msg::{SyncMsg, SyncPage};
+pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
 
 use access_token::{AccessToken, AccessTokens, Grant};
 use answer::{Answer, LooseInt};

@@ -28,6 +28,11 @@ pub struct SyncMsg<'a> {
     pub limit: u32,
 }
 
+/// The right to read one page without a callback token, won by waiting in line.
+#[derive(Debug)]
+#[must_use]
+pub struct TokenlessTurn(());
+
 /// One page of messages.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -63,19 +68,37 @@ impl Client {
     ///
     /// Source: <https://developer.work.weixin.qq.com/document/path/94670>
     pub async fn sync_msg(&self, request: &SyncMsg<'_>) -> Result<SyncPage, ApiError> {
-        let token = request
-            .token
-            .map(CallbackToken::expose)
-            .filter(|token| !token.is_empty());
+        let limit = match request.token() {
+            Some(_) => Limit::Ordinary,
+            None => Limit::Tokenless,
+        };
+        self.read_page(request, limit).await
+    }
+
+    /// Waits until a page may be read without a callback token. Dropping the future gives the place in line up, so a
+    /// caller can go on listening for a token meanwhile.
+    pub async fn tokenless_turn(&self) -> TokenlessTurn {
+        self.0.governor.tokenless_turn().await;
+        TokenlessTurn(())
+    }
+
+    /// Reads one page, without a callback token if the request has none: the wait for that is over already.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync_msg`](Self::sync_msg).
+    pub async fn sync_msg_in_turn(&self, request: &SyncMsg<'_>, turn: TokenlessTurn) -> Result<SyncPage, ApiError> {
+        let TokenlessTurn(()) = turn;
+        self.read_page(request, Limit::Ordinary).await
+    }
+
+    async fn read_page(&self, request: &SyncMsg<'_>, limit: Limit) -> Result<SyncPage, ApiError> {
+        let token = request.token();
         let body = body(request, token);
         let result = self
             .call(Post {
                 call: Call::SyncMsg,
-                limit: if token.is_some() {
-                    Limit::Ordinary
-                } else {
-                    Limit::Tokenless
-                },
+                limit,
                 body: &body,
                 secret: token,
                 read: read_page,
@@ -87,6 +110,13 @@ impl Client {
             self.0.governor.note_tokenless();
         }
         result
+    }
+}
+
+impl SyncMsg<'_> {
+    /// The token, if there is one to send.
+    fn token(&self) -> Option<&str> {
+        self.token.map(CallbackToken::expose).filter(|token| !token.is_empty())
     }
 }
 
