@@ -45,6 +45,12 @@ impl Schedule {
         Self(steps)
     }
 
+    /// The waits, without their variation.
+    #[must_use]
+    pub fn steps(&self) -> &[Duration] {
+        &self.0
+    }
+
     /// Wait after `failures` failures of one message (1 is the first).
     pub fn wait(&self, failures: u32, rng: &mut impl Rng) -> Duration {
         let step = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);

@@ -2,9 +2,10 @@
 
 use url::{Host, Url};
 
+use super::App;
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
-use super::{App, CallbackKey};
+use crate::callback::{KeyError, KeyPair};
 use crate::id::{AppName, CorpId};
 
 const API_BASE: &str = "https://qyapi.weixin.qq.com";
@@ -126,7 +127,7 @@ fn is_this_machine(url: &Url) -> bool {
     }
 }
 
-fn callback_keys(raw: Option<Vec<raw::CallbackKey>>, section: &mut Section<'_>) -> Option<Vec<CallbackKey>> {
+fn callback_keys(raw: Option<Vec<raw::CallbackKey>>, section: &mut Section<'_>) -> Option<Vec<KeyPair>> {
     const MEND: &str = "[{ token = …, encoding_aes_key = … }] from the callback page of the WeCom console";
     let raw = section.required("callback_keys", raw.filter(|keys| !keys.is_empty()), MEND)?;
     let keys: Vec<_> = raw
@@ -134,25 +135,20 @@ fn callback_keys(raw: Option<Vec<raw::CallbackKey>>, section: &mut Section<'_>) 
         .enumerate()
         .map(|(index, raw)| {
             let mut section = section.at(&format!("callback_keys[{index}]"));
-            let token = section.secret_like("token", raw.token, is_token, TOKEN_SHAPE);
-            let encoding_aes_key =
-                section.secret_like("encoding_aes_key", raw.encoding_aes_key, is_aes_key, AES_KEY_SHAPE);
-            Some(CallbackKey {
-                token: token?,
-                encoding_aes_key: encoding_aes_key?,
-            })
+            let token = section.secret("token", raw.token, TOKEN_SHAPE);
+            let aes_key = section.secret("encoding_aes_key", raw.encoding_aes_key, AES_KEY_SHAPE);
+            let (token, aes_key) = (token?, aes_key?);
+            match KeyPair::new(token.clone(), aes_key.clone()) {
+                Ok(pair) => return Some(pair),
+                Err(KeyError::TokenLength { .. } | KeyError::TokenAlphabet) => {
+                    section.misshapen("token", &token, TOKEN_SHAPE);
+                }
+                Err(KeyError::KeyLength { .. } | KeyError::KeyAlphabet) => {
+                    section.misshapen("encoding_aes_key", &aes_key, AES_KEY_SHAPE);
+                }
+            }
+            None
         })
         .collect();
     keys.into_iter().collect()
-}
-
-fn is_token(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-fn is_aes_key(text: &str) -> bool {
-    text.len() == 43
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }

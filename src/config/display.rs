@@ -109,7 +109,7 @@ fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
     bare(f, "max_attempts", policy.max_attempts)?;
     duration(f, "give_up_after", policy.give_up_after)?;
     bare(f, "concurrency", policy.concurrency)?;
-    let steps = policy.retry_schedule.iter();
+    let steps = policy.retry_schedule.steps().iter();
     list(
         f,
         "retry_schedule",

@@ -3,25 +3,12 @@
 use super::findings::did_you_mean;
 use super::raw;
 use super::section::Section;
+use crate::handler::Filter;
 use crate::id::{AppName, OpenKfid};
-use crate::message::Origin;
+use crate::message::{KINDS, Origin};
 
-/// Which messages a handler wants. Every criterion must hold; one that is `None` always does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Filter {
-    /// Only messages of these applications.
-    pub apps: Option<Vec<AppName>>,
-    /// Only messages of these accounts.
-    pub accounts: Option<Vec<OpenKfid>>,
-    /// Only messages of these types, `text` or `event.enter_session`. A plain `event` stands for every event.
-    pub types: Option<Vec<Box<str>>>,
-    /// Only messages from these senders.
-    pub origins: Option<Vec<Origin>>,
-}
-
-/// What colleagues typed is left out: a handler that answers it would talk over them.
-const ORIGINS: [Origin; 2] = [Origin::Customer, Origin::Event];
+/// Word for the events of every type.
+const EVERY_EVENT: &str = "event";
 
 /// Words for origins; `all` takes in those that have no word.
 const ORIGIN_WORDS: [(&str, Option<Origin>); 4] = [
@@ -36,35 +23,6 @@ pub(super) fn origin_word(origin: Option<Origin>) -> &'static str {
     let word = ORIGIN_WORDS.iter().find(|(_, meaning)| *meaning == origin);
     word.map_or("all", |(word, _)| word)
 }
-
-/// Types that need no warning.
-const KINDS: &[&str] = &[
-    "text",
-    "image",
-    "voice",
-    "video",
-    "file",
-    "location",
-    "link",
-    "business_card",
-    "miniprogram",
-    "msgmenu",
-    "channels_shop_product",
-    "channels_shop_order",
-    "merged_msg",
-    "channels",
-    "note",
-    "meeting",
-    "calendar",
-    "event",
-    "event.enter_session",
-    "event.msg_send_fail",
-    "event.servicer_status_change",
-    "event.session_status_change",
-    "event.user_recall_msg",
-    "event.servicer_recall_msg",
-    "event.reject_customer_msg_switch_change",
-];
 
 /// Reads the filters of a handler. `apps` are the names of all applications.
 pub(super) fn filter(raw: &raw::Handler, apps: &[String], section: &mut Section<'_>) -> Option<Filter> {
@@ -93,7 +51,7 @@ pub(super) fn filter(raw: &raw::Handler, apps: &[String], section: &mut Section<
         types: types?,
         // `all` among others leaves nothing to criticise.
         origins: match origins? {
-            None => Some(ORIGINS.to_vec()),
+            None => Filter::default().origins,
             Some(origins) => origins.into_iter().collect(),
         },
     })
@@ -125,7 +83,7 @@ fn list<T>(
 /// A type that we do not know may be one that WeCom added since: it gets a warning, not a refusal.
 fn kind(section: &mut Section<'_>, key: &str, name: &str) -> Option<Box<str>> {
     let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let hint = || did_you_mean(name, KINDS);
+    let hint = || did_you_mean(name, KINDS.iter().copied().chain([EVERY_EVENT]));
     if !plain(name.strip_prefix("event.").unwrap_or(name)) {
         let hint = hint();
         section.wrong(
@@ -134,7 +92,7 @@ fn kind(section: &mut Section<'_>, key: &str, name: &str) -> Option<Box<str>> {
         );
         return None;
     }
-    if !KINDS.contains(&name) {
+    if name != EVERY_EVENT && !KINDS.contains(&name) {
         let hint = hint();
         section.warn(key, &format!("{name:?} is no type this version knows{hint}"));
     }

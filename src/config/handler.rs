@@ -3,15 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::SecretString;
+use secrecy::ExposeSecret as _;
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
 use super::{Handler, filter};
+use crate::backoff::Schedule;
+use crate::handler::{Policy, SigningSecret};
 use crate::id::HandlerName;
 
 const TIMEOUT: Span = Span::secs(10);
@@ -31,8 +30,7 @@ const PROBE_MAX: Span = Span::secs(60);
 const MOST_ATTEMPTS: u32 = 1000;
 const MOST_CONCURRENCY: usize = 10_000;
 
-const SIGNING_SECRET_SHAPE: &str =
-    "\"whsec_\" and 24 to 64 random bytes in base64; make one with: echo \"whsec_$(openssl rand -base64 32)\"";
+const SIGNING_SECRET_SHAPE: &str = "\"whsec_\" and 24 to 64 random bytes in base64; make one with: wecom-kf keygen";
 
 /// What a handler does with a message.
 #[derive(Clone, Debug)]
@@ -50,8 +48,8 @@ pub enum HandlerKind {
 pub struct Forward {
     /// Address that messages are posted to: `http` or `https`, without credentials.
     pub url: Url,
-    /// Key of the signature, as Standard Webhooks writes it: `whsec_` and 24–64 bytes in base64.
-    pub signing_secret: SecretString,
+    /// Key of the signature.
+    pub signing_secret: SigningSecret,
 }
 
 impl fmt::Debug for Forward {
@@ -63,26 +61,6 @@ impl fmt::Debug for Forward {
 /// `url` as it may be shown: services put keys into the query.
 pub(super) fn without_query(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
-}
-
-/// How patiently a handler is tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Policy {
-    /// Longest one attempt may take.
-    pub timeout: Duration,
-    /// Attempts at one message while the handler is otherwise healthy. At least 1.
-    pub max_attempts: u32,
-    /// Age at which a message is given up, whatever the reason.
-    pub give_up_after: Duration,
-    /// Messages it is handed at once, each of another customer. At least 1.
-    pub concurrency: usize,
-    /// Waits between the attempts at one message, at least one; the last repeats.
-    pub retry_schedule: Vec<Duration>,
-    /// First wait until a handler that fails for everybody is probed.
-    pub probe_min: Duration,
-    /// Longest such wait. Not under `probe_min`.
-    pub probe_max: Duration,
 }
 
 /// Reads all handlers. `None` if any is wrong.
@@ -135,7 +113,7 @@ fn handler(raw: raw::Handler, apps: &[String], section: &mut Section<'_>) -> Opt
             max_attempts: max_attempts?,
             give_up_after: give_up_after?,
             concurrency: concurrency?,
-            retry_schedule: retry_schedule?,
+            retry_schedule: Schedule::new(retry_schedule?),
             probe_min,
             probe_max,
         },
@@ -173,24 +151,20 @@ fn kind(
                 "the address to post messages to, such as \"http://127.0.0.1:9000/kf\"",
             );
             let url = url.and_then(|url| section.web_address("url", &url));
-            let secret = section.secret_like(
-                "signing_secret",
-                signing_secret,
-                is_signing_secret,
-                SIGNING_SECRET_SHAPE,
-            );
+            let secret = section.secret("signing_secret", signing_secret, SIGNING_SECRET_SHAPE);
+            let secret = secret.and_then(|secret| {
+                let parsed = SigningSecret::parse(secret.expose_secret()).ok();
+                if parsed.is_none() {
+                    section.misshapen("signing_secret", &secret, SIGNING_SECRET_SHAPE);
+                }
+                parsed
+            });
             Some(HandlerKind::Forward(Forward {
                 url: url?,
                 signing_secret: secret?,
             }))
         }
     }
-}
-
-fn is_signing_secret(text: &str) -> bool {
-    text.strip_prefix("whsec_")
-        .and_then(|key| STANDARD.decode(key).ok())
-        .is_some_and(|key| (24..=64).contains(&Zeroizing::new(key).len()))
 }
 
 fn retry_schedule(raw: Option<Vec<Span>>, section: &mut Section<'_>) -> Option<Vec<Duration>> {

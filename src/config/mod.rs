@@ -15,6 +15,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::callback::KeyPair;
+use crate::handler::{Filter, Policy};
 use crate::id::{AppName, CorpId, HandlerName};
 use crate::telemetry;
 
@@ -35,9 +37,8 @@ mod sync;
 mod tests;
 
 pub use environment::Environment;
-pub use filter::Filter;
 pub use findings::{ConfigError, Problem};
-pub use handler::{Forward, HandlerKind, Policy};
+pub use handler::{Forward, HandlerKind};
 
 use findings::Findings;
 
@@ -95,7 +96,7 @@ pub struct App {
     /// Where WeCom's API is. `https`, unless it is this machine.
     pub api_base: Url,
     /// Key pairs that callbacks may be sealed with, at least one.
-    pub callback_keys: Vec<CallbackKey>,
+    pub callback_keys: Vec<KeyPair>,
     /// Receivers that a callback may name, at least one. The empty one only if the operator said so.
     pub receive_ids: Vec<CorpId>,
     /// How far a callback's timestamp may lie from our clock; `None` does not look.
@@ -104,16 +105,6 @@ pub struct App {
     pub api_concurrency: usize,
     /// Longest a call to WeCom may take.
     pub api_timeout: Duration,
-}
-
-/// One pair of keys from the callback page of the WeCom console.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CallbackKey {
-    /// `Token`: 1–32 letters and digits.
-    pub token: SecretString,
-    /// `EncodingAESKey`: 43 letters and digits.
-    pub encoding_aes_key: SecretString,
 }
 
 /// Section `[sync]`.

@@ -214,20 +214,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A secret that `fits`; `shape` tells how it should look.
-    pub(super) fn secret_like(
-        &mut self,
-        key: &str,
-        secret: Option<Secret>,
-        fits: impl Fn(&str) -> bool,
-        shape: &str,
-    ) -> Option<SecretString> {
-        let secret = self.secret(key, secret, shape)?;
-        if fits(secret.expose_secret()) {
-            return Some(secret);
-        }
+    /// Notes that `secret`, which the key holds, has not the `shape` it should have. Shows its length only.
+    pub(super) fn misshapen(&mut self, key: &str, secret: &SecretString, shape: &str) {
         let length = secret.expose_secret().chars().count();
         self.wrong(key, format!("must be {shape}; what is given has {length} characters"));
-        None
     }
 }
