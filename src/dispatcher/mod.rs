@@ -1,0 +1,71 @@
+//! Hands every stored message to every handler it is owed to.
+//!
+//! Each handler has a [`runner`] of its own, so that none waits for another. A runner reads owed deliveries from the
+//! store into [`lanes`], one lane per customer, tries the first of each, and records how it ended. It never sees the
+//! syncer: a committed page rings the store's bell, and the bell only says where to look.
+//!
+//! A million owed deliveries cost disk, not memory: a runner holds a bounded window of them and reads on as it drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::handler::Roster;
+use crate::store::Store;
+
+mod breaker;
+mod lanes;
+mod runner;
+mod shards;
+#[cfg(test)]
+mod tests;
+
+/// How much is held in memory, and for how long a stop waits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Deliveries of one handler held in memory.
+    pub window: usize,
+    /// Bytes of message bodies of one handler held in memory.
+    pub window_bytes: usize,
+    /// Deliveries of one customer and handler held in memory.
+    pub per_customer: usize,
+    /// How long a stop waits for attempts that are running.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            window: 10_000,
+            window_bytes: 16 << 20,
+            per_customer: 100,
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Runs every handler of `roster` until `stop`, then waits for the attempts in hand and records how they ended.
+///
+/// What is still running when the grace is over is broken off; its message is handed out again after the next start.
+pub async fn run(
+    store: Arc<dyn Store>,
+    roster: Arc<Roster>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    stop: CancellationToken,
+) {
+    let mut runners = JoinSet::new();
+    for member in roster.members() {
+        let runner = runner::Runner::new(Arc::clone(&store), member.clone(), Arc::clone(&clock), &settings);
+        runners.spawn(runner.run(stop.clone()));
+    }
+    while let Some(ended) = runners.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a dispatcher ended unexpectedly; its handler gets nothing until a restart");
+        }
+    }
+}
