@@ -1,0 +1,116 @@
+//! Pulls messages with `sync_msg` and commits each page together with the cursor after it.
+//!
+//! A callback only [wakes](WakeUps::wake) an account. A [`schedule`] for each application decides which account is
+//! pulled when, a [`pull`] fetches and commits its pages, and nothing before the commit has to survive a crash: at
+//! start, and on a slow timer, every known account is pulled as if it had been notified.
+//!
+//! Source: <https://developer.work.weixin.qq.com/document/path/94670>
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Client;
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::handler::Roster;
+use crate::id::AppName;
+use crate::store::Store;
+
+mod agenda;
+mod intake;
+mod pull;
+mod schedule;
+#[cfg(test)]
+mod tests;
+mod wake_ups;
+
+use pull::Source;
+use schedule::Schedule;
+pub use wake_ups::WakeUps;
+
+/// How accounts are pulled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Messages asked for at once, 1–1000.
+    pub page_limit: u32,
+    /// How long after a pull an account is pulled again though nobody called, give or take a tenth.
+    pub poll_interval: Duration,
+    /// How old a message may be to be handed out by the first pull of its account.
+    pub first_sync_window: Duration,
+    /// Waits after failures.
+    pub backoff: Backoff,
+    /// How long an account rests after an error that an operator must mend.
+    pub operator_pause: Duration,
+    /// Accounts of one application that are pulled at once.
+    pub pulls_at_once: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            page_limit: 1000,
+            poll_interval: Duration::from_secs(300),
+            first_sync_window: Duration::from_secs(300),
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
+            operator_pause: Duration::from_secs(600),
+            pulls_at_once: 8,
+        }
+    }
+}
+
+/// Pulls the accounts of every application.
+#[derive(Debug)]
+pub struct Syncer {
+    sources: HashMap<AppName, Arc<Source>>,
+}
+
+impl Syncer {
+    /// Will pull through `clients` into `store`, for the handlers of `roster`.
+    #[must_use]
+    pub fn new(
+        clients: HashMap<AppName, (Client, Settings)>,
+        store: &Arc<dyn Store>,
+        roster: &Arc<Roster>,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let source = |(app, (client, settings)): (AppName, (Client, Settings))| {
+            let source = Source {
+                store: Arc::clone(store),
+                client,
+                wake_ups: Arc::new(WakeUps::new(app.clone())),
+                roster: Arc::clone(roster),
+                clock: Arc::clone(clock),
+                settings,
+            };
+            (app, Arc::new(source))
+        };
+        Self {
+            sources: clients.into_iter().map(source).collect(),
+        }
+    }
+
+    /// Where callbacks of `app` leave their news.
+    #[must_use]
+    pub fn wake_ups(&self, app: &AppName) -> Option<Arc<WakeUps>> {
+        self.sources.get(app).map(|source| Arc::clone(&source.wake_ups))
+    }
+
+    /// Pulls until `stop`, then lets the pages in hand commit.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for (app, source) in self.sources {
+            tasks.spawn(schedule::save_wake_ups(Arc::clone(&source), stop.clone()));
+            tasks.spawn(Schedule::new(app, source).run(stop.clone()));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "part of the syncer ended unexpectedly; its accounts wait for a restart");
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One pull of one account: page after page, each committed together with its cursor.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use super::intake::{self, Batch};
+use super::wake_ups::WakeUps;
+use crate::api::{ApiError, Client, ErrCode, SyncMsg, SyncPage, TokenlessTurn};
+use crate::clock::Clock;
+use crate::handler::Roster;
+use crate::id::{AccountKey, CallbackToken};
+use crate::metric;
+use crate::store::{Claim, Commit, Page, PageEnds, Store, StoreError};
+
+/// Pages after which a pull lets other accounts have a turn.
+const PAGES_PER_TURN: u32 = 10;
+/// Pages in a row that may say "more" without moving the cursor.
+const UNMOVED_PAGES: u32 = 3;
+
+/// Everything the pulls of one application share.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) client: Client,
+    pub(super) wake_ups: Arc<WakeUps>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: Settings,
+}
+
+/// What a pull may spend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fare {
+    /// Only calls that carry a callback's token.
+    Token,
+    /// Also calls without, which WeCom allows few of.
+    Tokenless,
+}
+
+/// How a pull ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// There is nothing more.
+    Reached,
+    /// There is more; others are to have a turn first.
+    Yielded,
+    /// It had to go on without a token and may not.
+    NeedsTokenless,
+    /// Somebody else claimed the account.
+    Superseded,
+    /// WeCom says there is more and does not move on.
+    NoProgress,
+    /// A call failed.
+    Api(ApiError),
+    /// The store failed.
+    Store(StoreError),
+    /// The process is stopping.
+    Stopped,
+}
+
+/// What a call is made with.
+enum Ticket {
+    Token(CallbackToken),
+    Turn(TokenlessTurn),
+}
+
+/// A pull of one account.
+pub(super) struct Pull {
+    pub(super) source: Arc<Source>,
+    pub(super) account: AccountKey,
+    /// Kept from pull to pull: claiming costs a write.
+    pub(super) claim: Option<Claim>,
+    /// Messages asked for at once.
+    pub(super) limit: u32,
+    pub(super) fare: Fare,
+    /// Pages committed so far.
+    pub(super) pages: u32,
+}
+
+/// What is left of a pull.
+pub(super) struct Ended {
+    pub(super) account: AccountKey,
+    pub(super) claim: Option<Claim>,
+    /// Pages committed.
+    pub(super) pages: u32,
+    pub(super) end: End,
+}
+
+impl Pull {
+    /// Pulls until the end of a turn. A page in hand is committed even if `stop` comes.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
+        let end = self.pages(&stop).await.unwrap_or_else(|end| end);
+        Ended {
+            account: self.account,
+            claim: self.claim,
+            pages: self.pages,
+            end,
+        }
+    }
+
+    async fn pages(&mut self, stop: &CancellationToken) -> Result<End, End> {
+        let mut unmoved = 0;
+        for _ in 0..PAGES_PER_TURN {
+            let claim = self.claim().await?;
+            let answers = self.source.wake_ups.number(&self.account.open_kfid);
+            let page = tokio::select! {
+                page = self.fetch(&claim) => page?,
+                () = stop.cancelled() => return Ok(End::Stopped),
+            };
+            let moved = page.next_cursor.is_some() && page.next_cursor != claim.cursor;
+            let (more, empty) = (page.has_more, page.items.is_empty());
+            let ends = if more {
+                PageEnds::More
+            } else {
+                PageEnds::Pull { answers }
+            };
+            if moved || !empty || !more {
+                self.commit(claim, page, ends).await?;
+            }
+            unmoved = if moved { 0 } else { unmoved + 1 };
+            match (more, moved || !empty) {
+                (false, _) => return Ok(End::Reached),
+                (true, false) => return Ok(End::NoProgress),
+                (true, true) if unmoved >= UNMOVED_PAGES => return Ok(End::NoProgress),
+                (true, true) => {}
+            }
+        }
+        Ok(End::Yielded)
+    }
+
+    async fn claim(&mut self) -> Result<Claim, End> {
+        if let Some(claim) = &self.claim {
+            return Ok(claim.clone());
+        }
+        let claim = self
+            .source
+            .store
+            .claim(&self.account, self.source.clock.now())
+            .await
+            .map_err(End::Store)?;
+        self.claim = Some(claim.clone());
+        Ok(claim)
+    }
+
+    /// Asks for the page after the claim's cursor, with a callback's token if there is one.
+    async fn fetch(&self, claim: &Claim) -> Result<SyncPage, End> {
+        let Source { client, wake_ups, .. } = &*self.source;
+        let open_kfid = &self.account.open_kfid;
+        let (cursor, limit) = (claim.cursor.as_deref(), self.limit);
+        loop {
+            let token = match self.ticket().await? {
+                Ticket::Token(token) => token,
+                Ticket::Turn(turn) => {
+                    let request = SyncMsg {
+                        open_kfid,
+                        cursor,
+                        token: None,
+                        limit,
+                    };
+                    return client.sync_msg_in_turn(&request, turn).await.map_err(End::Api);
+                }
+            };
+            match client
+                .sync_msg(&SyncMsg {
+                    open_kfid,
+                    cursor,
+                    token: Some(&token),
+                    limit,
+                })
+                .await
+            {
+                Err(error) if error.errcode() == Some(ErrCode::INVALID_CALLBACK_TOKEN) => {
+                    tracing::debug!(account = %self.account, "callback token refused, going on without it");
+                    wake_ups.token_refused(open_kfid, &token);
+                }
+                answer => return answer.map_err(End::Api),
+            }
+        }
+    }
+
+    /// What the next call may be made with. Waits for a turn without a token, unless a callback brings one meanwhile.
+    async fn ticket(&self) -> Result<Ticket, End> {
+        let Source {
+            client,
+            wake_ups,
+            clock,
+            ..
+        } = &*self.source;
+        let mut changed = wake_ups.subscribe();
+        let turn = client.tokenless_turn();
+        tokio::pin!(turn);
+        loop {
+            if let Some(token) = wake_ups.token(&self.account.open_kfid, clock.now()) {
+                return Ok(Ticket::Token(token));
+            }
+            if self.fare == Fare::Token {
+                return Err(End::NeedsTokenless);
+            }
+            tokio::select! {
+                turn = &mut turn => return Ok(Ticket::Turn(turn)),
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    async fn commit(&mut self, claim: Claim, page: SyncPage, ends: PageEnds) -> Result<(), End> {
+        let Source {
+            store,
+            roster,
+            clock,
+            settings,
+            ..
+        } = &*self.source;
+        let batch = Batch::decode(page.items, &claim, roster, settings.first_sync_window);
+        let (app, newest, received) = (claim.account.app.clone(), batch.newest(), clock.now());
+        let Batch { messages, labels, .. } = batch;
+        // None keeps a cursor that an empty one must never overwrite.
+        let page = Page {
+            claim,
+            next_cursor: page.next_cursor,
+            messages,
+            received,
+            ends,
+        };
+        match store.commit_page(page).await.map_err(End::Store)? {
+            Commit::Stored(stored) => {
+                intake::count(&app, &labels, &stored.messages);
+                if let Some(newest) = newest {
+                    let lag = received.since(newest).as_secs_f64();
+                    metrics::gauge!(metric::SYNC_LAG_SECONDS, "app" => app.to_string()).set(lag);
+                }
+                self.claim = Some(stored.claim);
+                self.pages += 1;
+                Ok(())
+            }
+            Commit::Superseded => {
+                self.claim = None;
+                Err(End::Superseded)
+            }
+        }
+    }
+}

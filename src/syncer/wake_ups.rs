@@ -1,0 +1,245 @@
+//! What callbacks said and no pull has answered yet: one entry per account, however many callbacks come.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, AppName, CallbackToken, OpenKfid};
+use crate::store::{UnansweredWakeUp, WakeUp};
+
+/// WeCom honours a callback's token for ten minutes by its own clock; we stop using it a little earlier by ours.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(570);
+
+/// Wake-ups of one application. The answer to a callback waits for nothing but this map.
+#[derive(Debug)]
+pub struct WakeUps {
+    app: AppName,
+    told: Mutex<Told>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    entries: HashMap<OpenKfid, Entry>,
+    /// Woken since the schedule last looked.
+    awake: HashSet<OpenKfid>,
+    /// Granted to the application since the schedule last looked.
+    granted: HashSet<OpenKfid>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Ticket of the newest callback that brought one, and when it came.
+    token: Option<(CallbackToken, UnixMillis)>,
+    /// Not yet in the store.
+    unsaved: Option<UnixMillis>,
+    /// Number of the newest wake-up that is in the store.
+    number: u64,
+}
+
+impl WakeUps {
+    pub(super) fn new(app: AppName) -> Self {
+        Self {
+            app,
+            told: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// `open_kfid` has news. Takes no longer than a look into a map.
+    pub fn wake(&self, open_kfid: OpenKfid, token: Option<CallbackToken>, now: UnixMillis) {
+        let mut told = self.told();
+        told.entries.entry(open_kfid.clone()).or_default().wake(token, now);
+        told.awake.insert(open_kfid);
+        drop(told);
+        self.changed.send_replace(());
+    }
+
+    /// Some account has news and the callback does not say which: every account known may be it. Its token belongs to
+    /// one of them only, so it is not used.
+    pub fn wake_all(&self, now: UnixMillis) {
+        let mut told = self.told();
+        let Told { entries, awake, .. } = &mut *told;
+        for (open_kfid, entry) in entries {
+            entry.wake(None, now);
+            awake.insert(open_kfid.clone());
+        }
+        drop(told);
+        self.changed.send_replace(());
+    }
+
+    /// The application may read `open_kfid` from now on: if it was refused before, that is over.
+    pub fn granted(&self, open_kfid: OpenKfid, now: UnixMillis) {
+        self.told().granted.insert(open_kfid.clone());
+        self.wake(open_kfid, None, now);
+    }
+
+    /// Hears of every wake-up from now on.
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Makes `open_kfid` known without waking it, so that [`wake_all`](Self::wake_all) reaches it.
+    pub(super) fn know(&self, open_kfid: &OpenKfid) {
+        self.told().entries.entry(open_kfid.clone()).or_default();
+    }
+
+    /// Takes up a wake-up that an earlier process left in the store.
+    pub(super) fn restore(&self, open_kfid: &OpenKfid, wake_up: UnansweredWakeUp) {
+        let mut told = self.told();
+        let entry = told.entries.entry(open_kfid.clone()).or_default();
+        entry.number = entry.number.max(wake_up.number);
+        if entry.token.is_none() {
+            entry.token = wake_up.token.map(|token| (token, wake_up.at));
+        }
+    }
+
+    /// Takes the accounts woken since the last time.
+    pub(super) fn take_awake(&self) -> HashSet<OpenKfid> {
+        std::mem::take(&mut self.told().awake)
+    }
+
+    /// Takes the accounts granted since the last time.
+    pub(super) fn take_granted(&self) -> HashSet<OpenKfid> {
+        std::mem::take(&mut self.told().granted)
+    }
+
+    /// Number of the newest wake-up of `open_kfid` in the store: a page asked for from now on answers it.
+    pub(super) fn number(&self, open_kfid: &OpenKfid) -> u64 {
+        self.told().entries.get(open_kfid).map_or(0, |entry| entry.number)
+    }
+
+    /// Ticket to pull `open_kfid` with, if there is one that WeCom still honours.
+    pub(super) fn token(&self, open_kfid: &OpenKfid, now: UnixMillis) -> Option<CallbackToken> {
+        let told = self.told();
+        let (token, at) = told.entries.get(open_kfid)?.token.as_ref()?;
+        (now.since(*at) < TOKEN_LIFETIME).then(|| token.clone())
+    }
+
+    /// WeCom refused `token`: it is not used again.
+    pub(super) fn token_refused(&self, open_kfid: &OpenKfid, refused: &CallbackToken) {
+        if let Some(entry) = self.told().entries.get_mut(open_kfid)
+            && entry
+                .token
+                .as_ref()
+                .is_some_and(|(token, _)| token.expose() == refused.expose())
+        {
+            entry.token = None;
+        }
+    }
+
+    /// Takes what is not in the store yet.
+    pub(super) fn take_unsaved(&self) -> Vec<WakeUp> {
+        let mut wake_ups = Vec::new();
+        for (open_kfid, entry) in &mut self.told().entries {
+            if let Some(at) = entry.unsaved.take() {
+                let token = entry.token.as_ref().map(|(token, _)| token.clone());
+                let account = AccountKey::new(self.app.clone(), open_kfid.clone());
+                wake_ups.push(WakeUp { account, token, at });
+            }
+        }
+        wake_ups
+    }
+
+    /// The store gave `saved` these numbers.
+    pub(super) fn saved(&self, saved: &[AccountKey], numbers: &[u64]) {
+        let mut told = self.told();
+        for (account, number) in saved.iter().zip(numbers) {
+            if let Some(entry) = told.entries.get_mut(&account.open_kfid) {
+                entry.number = entry.number.max(*number);
+            }
+        }
+    }
+
+    /// The store did not take `wake_ups`: they are to be saved again.
+    pub(super) fn not_saved(&self, wake_ups: Vec<WakeUp>) {
+        let mut told = self.told();
+        for wake_up in wake_ups {
+            told.entries
+                .entry(wake_up.account.open_kfid)
+                .or_default()
+                .unsaved
+                .get_or_insert(wake_up.at);
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn wake(&mut self, token: Option<CallbackToken>, now: UnixMillis) {
+        self.unsaved = Some(now);
+        if let Some(token) = token {
+            self.token = Some((token, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board() -> (WakeUps, OpenKfid) {
+        (WakeUps::new(AppName::new("main").unwrap()), OpenKfid::from("wk1"))
+    }
+
+    #[test]
+    fn a_thousand_callbacks_for_one_account_are_one_wake_up_with_the_newest_token() {
+        let (board, wk1) = board();
+        for n in 0..1000 {
+            board.wake(wk1.clone(), Some(CallbackToken::new(format!("ENC{n}"))), UnixMillis(n));
+        }
+        assert_eq!(board.take_awake(), HashSet::from([wk1.clone()]));
+        assert!(board.take_awake().is_empty());
+        assert_eq!(board.take_unsaved().len(), 1);
+        assert!(board.take_unsaved().is_empty());
+        assert_eq!(board.token(&wk1, UnixMillis(999)).unwrap().expose(), "ENC999");
+    }
+
+    #[test]
+    fn a_token_is_used_for_nine_and_a_half_minutes_unless_it_is_refused() {
+        let (board, wk1) = board();
+        let token = CallbackToken::new("ENC1");
+        board.wake(wk1.clone(), Some(token.clone()), UnixMillis(0));
+        assert!(board.token(&wk1, UnixMillis(569_999)).is_some());
+        assert!(board.token(&wk1, UnixMillis(570_000)).is_none());
+        board.token_refused(&wk1, &CallbackToken::new("another"));
+        assert!(board.token(&wk1, UnixMillis(1)).is_some());
+        board.token_refused(&wk1, &token);
+        assert!(board.token(&wk1, UnixMillis(1)).is_none());
+    }
+
+    #[test]
+    fn a_pull_answers_only_wake_ups_that_were_saved_before_it_began() {
+        let (board, wk1) = board();
+        board.wake(wk1.clone(), None, UnixMillis(1));
+        let unsaved = board.take_unsaved();
+        assert_eq!(board.number(&wk1), 0, "not known yet");
+        board.saved(&[unsaved[0].account.clone()], &[7]);
+        assert_eq!(board.number(&wk1), 7);
+    }
+
+    #[test]
+    fn what_the_store_did_not_take_is_saved_again() {
+        let (board, wk1) = board();
+        board.wake(wk1, None, UnixMillis(1));
+        let unsaved = board.take_unsaved();
+        board.not_saved(unsaved);
+        assert_eq!(board.take_unsaved().len(), 1);
+    }
+
+    #[test]
+    fn a_callback_that_names_no_account_wakes_all_without_its_token() {
+        let (board, wk1) = board();
+        board.know(&wk1);
+        board.wake_all(UnixMillis(1));
+        assert_eq!(board.take_awake(), HashSet::from([wk1.clone()]));
+        assert!(board.take_awake().is_empty());
+        assert!(board.token(&wk1, UnixMillis(1)).is_none());
+    }
+}
