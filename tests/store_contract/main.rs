@@ -1,0 +1,102 @@
+//! The rules every store keeps, as functions over any store, and what the SQLite one promises beyond them.
+//!
+//! A new backend implements [`bench::Bench`] and adds a line to `run_on!`.
+
+#![expect(clippy::unwrap_used, reason = "a rule whose steps fail has failed")]
+
+mod accounts;
+mod bench;
+mod dead_letters;
+mod deliveries;
+mod model;
+mod pages;
+mod retention;
+mod sqlite;
+
+/// Makes a test of every rule, on a fresh bench each.
+macro_rules! contract {
+    ($bench:ty: $($part:ident { $($rule:ident,)+ })+) => {$(
+        mod $part {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $rule() {
+                    crate::$part::$rule(&<$bench>::default()).await;
+                }
+            )+
+        }
+    )+};
+}
+
+/// Runs the whole contract on a kind of store.
+macro_rules! run_on {
+    ($($backend:ident: $bench:ty;)+) => {$(
+        mod $backend {
+            mod contract {
+                contract! { $bench:
+                    pages {
+                        a_page_and_its_cursor_become_durable_together,
+                        a_page_over_another_cursor_changes_nothing,
+                        an_older_claim_cannot_commit,
+                        a_page_without_a_next_cursor_leaves_the_cursor,
+                        a_page_that_fails_half_way_changes_nothing,
+                        a_message_is_stored_once_however_often_it_comes,
+                        a_message_with_another_body_does_not_replace_the_first,
+                        the_same_msgid_on_two_accounts_is_two_messages,
+                        history_is_stored_without_being_owed,
+                        numbers_grow_and_are_never_given_twice,
+                        concurrent_commits_are_all_durable,
+                        only_shards_that_got_work_are_news,
+                    }
+                    accounts {
+                        the_first_pull_lasts_until_one_reaches_the_end,
+                        a_wake_up_does_not_begin_the_first_pull,
+                        wake_ups_are_numbered_one_by_one_per_account,
+                        a_wake_up_outlives_the_process_until_it_is_answered,
+                        a_pull_answers_only_wake_ups_known_when_it_began,
+                        a_reset_cursor_starts_over_without_a_new_first_pull,
+                        a_reset_under_an_old_claim_changes_nothing,
+                        a_store_that_takes_writes_passes_its_check,
+                    }
+                    deliveries {
+                        handlers_keep_their_ids,
+                        a_new_handler_gets_only_what_is_stored_later,
+                        pending_comes_in_order_behind_each_position,
+                        pending_tells_what_was_stored,
+                        urgent_ones_come_with_what_their_customers_are_owed_before,
+                        urgent_ones_are_read_for_so_many_customers_of_each_shard,
+                        a_customer_who_is_owed_too_much_before_is_left_out_of_the_urgent,
+                        what_is_done_is_no_longer_owed,
+                        a_retry_is_owed_later_also_after_a_restart,
+                        naming_what_is_not_owed_changes_nothing,
+                        backlog_counts_handlers_no_longer_configured,
+                    }
+                    dead_letters {
+                        a_dead_letter_tells_what_was_given_up_and_why,
+                        dead_letters_come_oldest_death_first,
+                        dead_letters_are_selected_by_handler_and_number,
+                        a_replayed_letter_is_owed_afresh,
+                        another_process_sees_that_letters_were_replayed,
+                        a_dropped_letter_is_gone_and_its_message_stays,
+                    }
+                    retention {
+                        only_old_messages_are_pruned_and_no_more_than_asked,
+                        what_is_owed_or_dead_is_kept,
+                        one_message_from_a_clock_that_was_ahead_does_not_keep_the_others,
+                        a_pruned_message_counts_as_new,
+                    }
+                }
+
+                #[test]
+                fn any_sequence_of_operations_agrees_with_the_model() {
+                    crate::model::any_sequence_of_operations_agrees_with_the_model::<$bench>();
+                }
+            }
+        }
+    )+};
+}
+
+mod on {
+    run_on! {
+        sqlite: crate::sqlite::SqliteBench;
+    }
+}

@@ -1,0 +1,81 @@
+//! Retention: what is old and owed to nobody goes, nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wecom_kf::clock::UnixMillis;
+use wecom_kf::store::{DeadSelect, Intake, NewMessage, Page, Store, Verdict};
+
+use crate::bench::{Bench, NOW, account, commit, dead, finish, owed, page, register, store_messages, text};
+
+async fn store_at(store: &Arc<dyn Store>, received: UnixMillis, messages: Vec<NewMessage>) {
+    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let page = Page {
+        received,
+        ..page(&claim, "c", messages)
+    };
+    commit(store, page).await;
+}
+
+fn later(secs: u64) -> UnixMillis {
+    NOW.plus(Duration::from_secs(secs))
+}
+
+pub(crate) async fn only_old_messages_are_pruned_and_no_more_than_asked(bench: &impl Bench) {
+    let store = bench.open();
+    let old: Vec<_> = (0..5).map(|n| text(&format!("old{n}"), "wm1", &[])).collect();
+    store_at(&store, NOW, old.clone()).await;
+    store_at(&store, later(60), vec![text("young", "wm1", &[])]).await;
+    assert_eq!(store.prune(NOW, 10).await.unwrap(), 0, "received then, not before");
+    assert_eq!(store.prune(later(60), 3).await.unwrap(), 3);
+    assert_eq!(store.prune(later(60), 3).await.unwrap(), 2);
+    assert_eq!(store.prune(later(60), 3).await.unwrap(), 0);
+    let again = store_messages(&store, vec![text("young", "wm1", &[])]).await;
+    assert_eq!(again, [Intake::Repeated]);
+}
+
+pub(crate) async fn what_is_owed_or_dead_is_kept(bench: &impl Bench) {
+    let store = bench.open();
+    let [bot, crm] = [register(&store, "bot").await, register(&store, "crm").await];
+    let both = [bot, crm];
+    let messages = ["waiting", "dead", "done"].map(|msgid| text(msgid, msgid, &both));
+    store_messages(&store, messages.to_vec()).await;
+    for handler in both {
+        let deliveries = owed(&store, handler).await;
+        let mut finished = vec![finish(handler, &deliveries[2], Verdict::Done)];
+        if handler == bot {
+            finished.push(finish(handler, &deliveries[0], Verdict::Done));
+            finished.push(finish(handler, &deliveries[1], dead(NOW)));
+        } else {
+            finished.push(finish(handler, &deliveries[1], Verdict::Done));
+        }
+        store.finish(finished).await.unwrap();
+    }
+    assert_eq!(store.prune(later(60), 10).await.unwrap(), 1);
+    assert_eq!(store.dead_letters(DeadSelect::default(), 10).await.unwrap().len(), 1);
+
+    let waiting = &owed(&store, crm).await[0];
+    assert_eq!(waiting.msgid.as_str(), "waiting");
+    store.finish(vec![finish(crm, waiting, Verdict::Done)]).await.unwrap();
+    store.drop_dead(DeadSelect::default()).await.unwrap();
+    assert_eq!(store.prune(later(60), 10).await.unwrap(), 2);
+}
+
+pub(crate) async fn one_message_from_a_clock_that_was_ahead_does_not_keep_the_others(bench: &impl Bench) {
+    let store = bench.open();
+    store_at(&store, later(86_400), vec![text("ahead", "wm1", &[])]).await;
+    store_at(&store, NOW, vec![text("m1", "wm1", &[])]).await;
+    assert_eq!(store.prune(later(60), 10).await.unwrap(), 1);
+    let again = store_messages(&store, vec![text("ahead", "wm1", &[])]).await;
+    assert_eq!(again, [Intake::Repeated]);
+}
+
+pub(crate) async fn a_pruned_message_counts_as_new(bench: &impl Bench) {
+    let store = bench.open();
+    let bot = register(&store, "bot").await;
+    store_messages(&store, vec![text("m1", "wm1", &[])]).await;
+    assert_eq!(store.prune(later(60), 10).await.unwrap(), 1);
+    let again = store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
+    assert_eq!(again, [Intake::New]);
+    assert_eq!(owed(&store, bot).await.len(), 1);
+}
