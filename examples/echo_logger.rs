@@ -1,10 +1,10 @@
 //! Prints what customers write, and who comes in: a handler with one method per type.
-//!
-//! Run it with `cargo run --example echo_logger`.
 
-use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+use wecom_kf::app::App;
+use wecom_kf::config::{Config, Environment};
 use wecom_kf::handler::{Context, HandlerError, Outcome, Registration, Typed, TypedHandler};
-use wecom_kf::id::{AccountKey, AppName, HandlerName, OpenKfid};
+use wecom_kf::id::HandlerName;
 use wecom_kf::message::{EnterSession, Message, Text};
 
 struct EchoLogger;
@@ -21,17 +21,11 @@ impl TypedHandler for EchoLogger {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = Config::load("config.toml".as_ref(), &Environment::of_process())?.config;
     let echo = Registration::new(HandlerName::new("echo")?, Typed(EchoLogger));
-    let account = AccountKey::new(AppName::new("main")?, OpenKfid::from("wk1"));
-    let items = [
-        r#"{ "msgtype": "event", "event": { "event_type": "enter_session", "external_userid": "wm1" } }"#,
-        r#"{ "msgtype": "text", "external_userid": "wm1", "text": { "content": "Is anybody there?" } }"#,
-    ];
-    for item in items {
-        let message = Message::decode(serde_json::from_str::<Box<RawValue>>(item)?.into(), &account.open_kfid);
-        println!("{:?}", echo.attempt(&account, &message, 1).await);
-    }
+    let server = App::builder(config).handler(echo).build().await?.bind().await?;
+    server.run(CancellationToken::new()).await;
     Ok(())
 }

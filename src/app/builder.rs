@@ -1,0 +1,208 @@
+//! From a config to an app.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::{App, AppError};
+use crate::api::{self, Client};
+use crate::backoff::Backoff;
+use crate::callback::{Notification, Verifier};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config, HandlerKind};
+use crate::handler::{Forward, LogHandler, Registration, Roster, forward};
+use crate::http::{self, CallbackApp};
+use crate::id::AppName;
+use crate::store;
+use crate::syncer::{self, Syncer, WakeUps};
+use crate::telemetry::Metrics;
+
+/// Makes an [`App`] of a config, and of handlers written in Rust.
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    config: Config,
+    handlers: Vec<Registration>,
+    clock: Arc<dyn Clock>,
+    metrics: Option<Metrics>,
+}
+
+impl Builder {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            handlers: Vec::new(),
+            clock: Arc::new(SystemClock),
+            metrics: None,
+        }
+    }
+
+    /// Adds a handler to those of the config.
+    pub fn handler(mut self, registration: Registration) -> Self {
+        self.handlers.push(registration);
+        self
+    }
+
+    /// Tells the time by `clock` instead of the machine's.
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Shows `metrics` on the admin side. Without them `/metrics` is empty.
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        Self {
+            metrics: Some(metrics),
+            ..self
+        }
+    }
+
+    /// Opens the store, registers the handlers and makes the clients. Calls nobody and binds no port.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] names the part that cannot be had.
+    pub async fn build(self) -> Result<App, AppError> {
+        let Self {
+            config,
+            mut handlers,
+            clock,
+            metrics,
+        } = self;
+        for handler in config.handlers {
+            handlers.push(configured(handler, &clock)?);
+        }
+        refuse_shared_names(&handlers)?;
+        let store = store::open(&store::Settings { url: config.store.url })?;
+        let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
+        let ids = store.register_handlers(&names).await?;
+        let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
+
+        let mut clients = HashMap::new();
+        let mut callbacks = Vec::new();
+        for app in config.apps {
+            let name = app.name.clone();
+            let settings = sync_settings(&config.sync, &app);
+            callbacks.push(CallbackApp {
+                name: name.clone(),
+                verifier: verifier(&app)?,
+            });
+            clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
+        }
+        let syncer = Syncer::new(clients, &store, &roster, &clock);
+        let notify = notify(&callbacks, &syncer, &clock);
+        Ok(App {
+            server: config.server,
+            retention: config.store.retention,
+            callbacks: http::callback_router(callbacks, Arc::clone(&clock), notify),
+            store,
+            roster,
+            syncer,
+            clock,
+            metrics,
+        })
+    }
+}
+
+fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Registration, AppError> {
+    let config::Handler {
+        name,
+        kind,
+        filter,
+        policy,
+    } = handler;
+    let registration = match kind {
+        HandlerKind::Log => Registration::new(name, LogHandler),
+        HandlerKind::Forward(config::Forward { url, signing_secret }) => {
+            let (concurrency, timeout) = (policy.concurrency, policy.timeout);
+            let settings = forward::Settings {
+                url,
+                signing_secret,
+                concurrency,
+                timeout,
+            };
+            match Forward::new(settings, Arc::clone(clock)) {
+                Ok(forward) => Registration::new(name, forward),
+                Err(source) => return Err(AppError::Handler { handler: name, source }),
+            }
+        }
+    };
+    Ok(registration.with_filter(filter).with_policy(policy))
+}
+
+fn refuse_shared_names(handlers: &[Registration]) -> Result<(), AppError> {
+    let mut names = HashSet::new();
+    match handlers.iter().find(|handler| !names.insert(handler.name())) {
+        None => Ok(()),
+        Some(second) => Err(AppError::SharedName(second.name().clone())),
+    }
+}
+
+fn verifier(app: &config::App) -> Result<Verifier, AppError> {
+    let verifier =
+        Verifier::new(app.callback_keys.clone(), app.receive_ids.clone()).map_err(|source| AppError::Verifier {
+            app: app.name.clone(),
+            source,
+        })?;
+    Ok(match app.max_clock_skew {
+        Some(skew) => verifier.with_max_clock_skew(skew),
+        None => verifier,
+    })
+}
+
+/// Makes the client through which `app` is served, for whoever wants to ask WeCom something beside the server.
+///
+/// # Errors
+///
+/// [`AppError::Client`].
+pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> Result<Client, AppError> {
+    let settings = api::Settings {
+        api_base: app.api_base.into(),
+        calls_per_second: sync.calls_per_second,
+        calls_burst: sync.calls_burst,
+        tokenless_per_minute: sync.tokenless_per_minute,
+        concurrency: app.api_concurrency,
+        rate_limit_pause: sync.rate_limit_pause,
+        timeout: app.api_timeout,
+        ..api::Settings::new(app.corp_id, app.secret)
+    };
+    Client::new(settings, clock).map_err(|source| AppError::Client { app: app.name, source })
+}
+
+fn sync_settings(sync: &config::Sync, app: &config::App) -> syncer::Settings {
+    syncer::Settings {
+        page_limit: u32::from(sync.page_limit),
+        poll_interval: sync.poll_interval,
+        first_sync_window: sync.first_sync_window,
+        backoff: Backoff::new(sync.backoff_min, sync.backoff_max),
+        operator_pause: sync.operator_pause,
+        pulls_at_once: app.api_concurrency,
+    }
+}
+
+/// What a callback does: it leaves a note for the syncer and is done.
+fn notify(apps: &[CallbackApp], syncer: &Syncer, clock: &Arc<dyn Clock>) -> http::Notify {
+    let wake_ups: HashMap<AppName, Arc<WakeUps>> = apps
+        .iter()
+        .filter_map(|app| Some((app.name.clone(), syncer.wake_ups(&app.name)?)))
+        .collect();
+    let clock = Arc::clone(clock);
+    Arc::new(move |app, notification| {
+        let Some(wake_ups) = wake_ups.get(app) else { return };
+        match notification {
+            Notification::Message {
+                open_kfid: Some(open_kfid),
+                token,
+                ..
+            } => {
+                wake_ups.wake(open_kfid, token, clock.now());
+            }
+            Notification::Message { open_kfid: None, .. } => wake_ups.wake_all(clock.now()),
+            Notification::AccountsChanged { added, removed } => {
+                tracing::info!(%app, ?added, ?removed, "WeCom changed which accounts this app may read");
+                added
+                    .into_iter()
+                    .for_each(|open_kfid| wake_ups.granted(open_kfid, clock.now()));
+            }
+            Notification::Other { name } => tracing::debug!(%app, name, "callback about something else"),
+        }
+    })
+}

@@ -1,0 +1,253 @@
+//! Puts the parts together: the one place that knows them all.
+//!
+//! ```no_run
+//! use tokio_util::sync::CancellationToken;
+//! use wecom_kf::app::App;
+//! use wecom_kf::config::{Config, Environment};
+//! use wecom_kf::handler::{Outcome, Registration, from_fn};
+//! use wecom_kf::id::HandlerName;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::load("config.toml".as_ref(), &Environment::of_process())?.config;
+//! let print = from_fn(|_cx, message| async move {
+//!     println!("{}", message.msgid);
+//!     Ok(Outcome::Done)
+//! });
+//! let app = App::builder(config).handler(Registration::new(HandlerName::new("print")?, print)).build().await?;
+//! app.bind().await?.run(CancellationToken::new()).await;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::ApiError;
+use crate::callback::VerifierError;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::dispatcher;
+use crate::handler::{ForwardError, Roster};
+use crate::http::{self, Limits, Readiness, ReadyCheck, RenderMetrics};
+use crate::id::{AppName, HandlerName};
+use crate::store::{Store, StoreError};
+use crate::syncer::Syncer;
+use crate::telemetry::Metrics;
+
+mod builder;
+mod upkeep;
+
+pub use builder::{Builder, client};
+
+/// Share of the grace that attempts in hand may use; the rest is for the store to write down how they ended.
+const GRACE_FOR_ATTEMPTS: f64 = 0.8;
+
+/// A server that is ready to run: its store is open, its handlers are registered, no port is bound yet.
+#[derive(Debug)]
+pub struct App {
+    server: config::Server,
+    retention: Duration,
+    callbacks: Router,
+    store: Arc<dyn Store>,
+    roster: Arc<Roster>,
+    syncer: Syncer,
+    clock: Arc<dyn Clock>,
+    metrics: Option<Metrics>,
+}
+
+/// A server whose ports are bound.
+#[derive(Debug)]
+pub struct Bound {
+    app: App,
+    callbacks: TcpListener,
+    admin: TcpListener,
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An application's callback keys make no verifier.
+    #[error("app {app}")]
+    Verifier {
+        /// Application they are for.
+        app: AppName,
+        /// What is wrong.
+        source: VerifierError,
+    },
+    /// An application's client for WeCom's API cannot be made.
+    #[error("app {app}")]
+    Client {
+        /// Application it is for.
+        app: AppName,
+        /// What is wrong.
+        source: ApiError,
+    },
+    /// A forward handler cannot be made.
+    #[error("handler {handler}")]
+    Handler {
+        /// Its name.
+        handler: HandlerName,
+        /// What is wrong.
+        source: ForwardError,
+    },
+    /// Two handlers share a name.
+    #[error("handler {0}: there are two of this name, and a handler's name is its identity: rename one")]
+    SharedName(HandlerName),
+    /// A port cannot be listened on.
+    #[error("{key} = \"{address}\": cannot listen there")]
+    Bind {
+        /// Config key of the address.
+        key: &'static str,
+        /// Address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl App {
+    /// Starts from a config; handlers written in Rust are added to those it names.
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+
+    /// Callback routes, to be mounted in another axum application. Pair it with [`run`](Self::run).
+    pub fn callback_router(&self) -> Router {
+        self.callbacks.clone()
+    }
+
+    /// Binds the addresses of the config.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Bind`], naming the config key.
+    pub async fn bind(self) -> Result<Bound, AppError> {
+        let callbacks = listen("server.listen", self.server.listen).await?;
+        let admin = listen("server.admin_listen", self.server.admin_listen).await?;
+        Ok(Bound {
+            app: self,
+            callbacks,
+            admin,
+        })
+    }
+
+    /// Pulls and hands out messages until `stop`, then finishes the pages and attempts in hand. Listens nowhere: for
+    /// those who mount the [callback routes](Self::callback_router) themselves.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self {
+            store,
+            roster,
+            syncer,
+            clock,
+            server,
+            retention,
+            metrics,
+            ..
+        } = self;
+        let settings = dispatcher::Settings {
+            grace: server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
+            ..dispatcher::Settings::default()
+        };
+        let dispatcher = dispatcher::run(store.clone(), roster.clone(), clock.clone(), settings, stop.clone());
+        let metrics_upkeep = async {
+            if let Some(metrics) = metrics {
+                stop.run_until_cancelled(metrics.upkeep()).await;
+            }
+        };
+        let upkeep = upkeep::run(store, roster, clock, retention, stop.clone());
+        tokio::join!(syncer.run(stop.clone()), dispatcher, upkeep, metrics_upkeep);
+    }
+
+    /// Ready means that the store takes writes and nobody asked the server to stop.
+    fn ready_check(&self, stop: &CancellationToken) -> ReadyCheck {
+        let (store, stop) = (Arc::clone(&self.store), stop.clone());
+        Arc::new(move || {
+            let (store, stop) = (Arc::clone(&store), stop.clone());
+            Box::pin(async move {
+                if stop.is_cancelled() {
+                    return Readiness::NotReady {
+                        reason: "stopping".into(),
+                    };
+                }
+                match store.check().await {
+                    Ok(()) => Readiness::Ready,
+                    Err(error) => Readiness::NotReady {
+                        reason: error.to_string().into(),
+                    },
+                }
+            })
+        })
+    }
+
+    fn render_metrics(&self) -> RenderMetrics {
+        match &self.metrics {
+            Some(metrics) => metrics.renderer(),
+            None => Arc::new(String::new),
+        }
+    }
+}
+
+impl Bound {
+    /// Where callbacks are listened for: the port that was picked, if the config says 0.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn callback_address(&self) -> io::Result<SocketAddr> {
+        self.callbacks.local_addr()
+    }
+
+    /// Where health and metrics are served.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `stop`; then takes no more callbacks, finishes the pages and attempts in hand, and returns within
+    /// the grace period of the config.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { app, callbacks, admin } = self;
+        if let (Ok(callbacks), Ok(admin)) = (callbacks.local_addr(), admin.local_addr()) {
+            tracing::info!(%callbacks, %admin, "listening");
+        }
+        let grace = app.server.shutdown_grace;
+        let limits = Limits {
+            drain_timeout: grace,
+            ..Limits::default()
+        };
+        // The admin side goes last: whoever watches a stop sees it to its end.
+        let stopped = CancellationToken::new();
+        let admin_router = http::admin_router(app.ready_check(&stop), app.render_metrics());
+        let admin = tokio::spawn(http::serve(admin, admin_router, Limits::default(), stopped.clone()));
+        let callbacks = http::serve(callbacks, app.callback_router(), limits, stop.clone());
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            _ = async { tokio::join!(callbacks, app.run(stop.clone())) } => tracing::info!("stopped"),
+            () = overdue => tracing::warn!(?grace, "stopped with work in hand: the grace period is over"),
+        }
+        stopped.cancel();
+        admin.abort();
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AppError::Bind { key, address, source })
+}
