@@ -1,0 +1,143 @@
+//! `wecom-kf check`: finds what is wrong before customers do, and says on which page of the console it is mended.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use wecom_kf::api::{ApiError, Client};
+use wecom_kf::app;
+use wecom_kf::clock::SystemClock;
+use wecom_kf::config::{App, Config};
+use wecom_kf::store;
+
+/// Prints findings, and remembers whether any was bad.
+#[derive(Default)]
+struct Report {
+    failed: bool,
+}
+
+pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    super::runtime()?.block_on(async {
+        let mut report = Report::default();
+        report.good("config", "read and understood");
+        for app in &config.apps {
+            let paths = if config.apps.len() == 1 { " and /callback" } else { "" };
+            let pairs = app.callback_keys.len();
+            report.good(
+                &app.name,
+                &format!(
+                    "{pairs} callback key pair(s); callback path /callback/{}{paths}",
+                    app.name
+                ),
+            );
+        }
+        check_store(&config.store.url, &mut report).await;
+        for app in &config.apps {
+            check_app(config, app, &mut report).await;
+        }
+        if config.handlers.is_empty() {
+            report.note("handlers", "none: messages are stored, and nobody is handed them");
+        }
+        Ok(if report.failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    })
+}
+
+/// Looks at the store as a bystander: a check must neither disturb a running server nor leave a file that belongs to
+/// whoever ran it.
+async fn check_store(url: &str, report: &mut Report) {
+    if url
+        .strip_prefix("sqlite://")
+        .is_some_and(|path| !Path::new(path).exists())
+    {
+        return report.note("store", &format!("{url} does not exist yet: the first start makes it"));
+    }
+    let looked = async {
+        let store = store::open_operator(&store::Settings { url: url.to_owned() })?;
+        store.check().await?;
+        store.backlog().await
+    };
+    match looked.await {
+        Ok(backlog) => {
+            report.good("store", &format!("{url} can be written"));
+            for owed in backlog.iter().filter(|owed| owed.dead > 0) {
+                report.note(
+                    "store",
+                    &format!("{} dead letters of {}: wecom-kf dead list", owed.dead, owed.handler),
+                );
+            }
+        }
+        Err(error) => report.bad("store", &chain(&error)),
+    }
+}
+
+async fn check_app(config: &Config, app: &App, report: &mut Report) {
+    let client = match app::client(&config.sync, app.clone(), Arc::new(SystemClock)) {
+        Ok(client) => client,
+        Err(error) => return report.bad(&app.name, &chain(&error)),
+    };
+    match client.ensure_access_token().await {
+        Ok(()) => report.good(&app.name, "corp_id and secret are accepted: WeCom gave an access token"),
+        Err(error) => return report.refused(&app.name, "no access token", &error),
+    }
+    match accounts(&client).await {
+        Ok((0, 0)) => report.bad(
+            &app.name,
+            "no customer service account: 微信客服 → 通过API管理微信客服账号 → 企业内部开发 hands accounts to the app",
+        ),
+        Ok((readable, 0)) => report.good(&app.name, &format!("{readable} account(s) can be read")),
+        Ok((readable, others)) => report.note(
+            &app.name,
+            &format!("{readable} account(s) can be read, {others} are not granted to this app: 微信客服 → 通过API管理微信客服账号"),
+        ),
+        Err(error) => report.refused(&app.name, "accounts cannot be listed", &error),
+    }
+}
+
+/// How many accounts the app may read, and how many it sees but may not.
+async fn accounts(client: &Client) -> Result<(usize, usize), ApiError> {
+    let accounts = client.account_list().await?;
+    let readable = accounts
+        .iter()
+        .filter(|account| account.manage_privilege != Some(false))
+        .count();
+    Ok((readable, accounts.len() - readable))
+}
+
+impl Report {
+    fn good(&self, what: impl std::fmt::Display, finding: &str) {
+        println!("ok    {what}: {finding}");
+    }
+
+    fn note(&self, what: impl std::fmt::Display, finding: &str) {
+        println!("note  {what}: {finding}");
+    }
+
+    fn bad(&mut self, what: impl std::fmt::Display, finding: &str) {
+        self.failed = true;
+        println!("FAIL  {what}: {finding}");
+    }
+
+    /// A call that WeCom refused, with what a person can do about it.
+    fn refused(&mut self, what: impl std::fmt::Display, finding: &str, error: &ApiError) {
+        self.bad(what, &format!("{finding}: {}", chain(error)));
+        if let Some(remedy) = error.errcode().and_then(|code| code.remedy()) {
+            println!("      cause: {}\n      page:  {}", remedy.cause, remedy.page);
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

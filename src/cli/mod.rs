@@ -1,0 +1,104 @@
+//! The command line: what can be asked of the binary, and the code it ends with.
+//!
+//! 0: done, or asked to stop. 1: failed. 2: wrong usage. 78: wrong config.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use wecom_kf::config::{Config, ConfigError, Environment, Loaded};
+
+mod check;
+mod dead;
+mod demo;
+mod healthcheck;
+mod keygen;
+mod serve;
+mod simulate;
+
+/// `EX_CONFIG` of BSD's sysexits: the config is wrong, starting again will not help.
+const WRONG_CONFIG: u8 = 78;
+
+/// Callback server for WeCom customer service (企业微信 微信客服).
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receives callbacks, pulls messages and hands them to the configured handlers.
+    Serve(ConfigFile),
+    /// Looks at everything that can be wrong before customers notice: config, keys, store, WeCom.
+    Check(ConfigFile),
+    /// Plays a conversation with every message and event type against a simulated WeCom, and prints what arrives.
+    Demo(demo::Options),
+    /// Serves a simulated WeCom to develop against without credentials.
+    Simulate(simulate::Options),
+    /// Prints the JSON Schema of the body that `forward` handlers post.
+    Schema,
+    /// Prints a new Token and EncodingAESKey for WeCom's console, and a signing secret for a forward handler.
+    Keygen,
+    /// Lists, shows, replays or drops messages that a handler could not take.
+    Dead(dead::Options),
+    /// Asks a running server whether it lives; for container health checks.
+    Healthcheck(healthcheck::Options),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// Path of the config file.
+    #[arg(long, value_name = "FILE", default_value = "config.toml")]
+    config: PathBuf,
+}
+
+pub(crate) fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            let wrong_config = error.is::<ConfigError>();
+            for line in format!("{error:#}").lines() {
+                eprintln!("wecom-kf: {line}");
+            }
+            if wrong_config {
+                ExitCode::from(WRONG_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(file) => serve::run(file.load()?),
+        Command::Check(file) => check::run(&file.load()?),
+        Command::Demo(options) => demo::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&wecom_kf::message::schema())?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Keygen => keygen::run(),
+        Command::Dead(options) => dead::run(options),
+        Command::Healthcheck(options) => healthcheck::run(&options),
+    }
+}
+
+impl ConfigFile {
+    /// Reads the config and tells its warnings.
+    fn load(&self) -> anyhow::Result<Config> {
+        let Loaded { config, warnings, .. } = Config::load(&self.config, &Environment::of_process())?;
+        for warning in warnings {
+            eprintln!("wecom-kf: warning: {warning}");
+        }
+        Ok(config)
+    }
+}
+
+/// The runtime every command runs on.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
