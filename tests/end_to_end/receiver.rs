@@ -1,0 +1,197 @@
+//! An HTTP server that messages are forwarded to, and its book of what arrived.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use wecom_kf::id::{ExternalUserid, Msgid, OpenKfid};
+use wecom_kf::simulator::Received;
+
+/// 32 bytes, as Standard Webhooks writes them.
+pub(crate) const SIGNING_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
+
+/// Far longer than anything takes: what is not there by then will not come.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A receiver that keeps a book.
+#[derive(Clone)]
+pub(crate) struct Receiver {
+    pub(crate) url: String,
+    book: Arc<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    received: Mutex<Vec<Received>>,
+    kinds: Mutex<HashMap<String, usize>>,
+    /// Deliveries with a bad signature or a body that is not what the contract says.
+    wrong: Mutex<Vec<String>>,
+    busy: Mutex<HashSet<(OpenKfid, Option<ExternalUserid>)>>,
+    /// Two deliveries of one customer at once.
+    overlaps: AtomicUsize,
+    mood: AtomicU8,
+    refused: AtomicUsize,
+    changed: Notify,
+}
+
+/// How requests are answered.
+const WELL: u8 = 0;
+const DOWN: u8 = 1;
+const STUCK: u8 = 2;
+
+impl Receiver {
+    /// Listens on a free port, until the runtime ends.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .expect("a free port");
+        let url = format!("http://{}/kf", listener.local_addr().expect("an address"));
+        let book = Arc::<Book>::default();
+        let router = Router::new().route("/kf", post(take)).with_state(Arc::clone(&book));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, book }
+    }
+
+    /// What arrived, in the order of arrival.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.book.received.lock().unwrap().clone()
+    }
+
+    /// Waits until `count` deliveries have arrived.
+    pub(crate) async fn until(&self, count: usize) {
+        self.until_there_are(count, || self.book.received.lock().unwrap().len())
+            .await;
+    }
+
+    /// Waits until `count` deliveries have been refused, or left without an answer.
+    pub(crate) async fn until_refused(&self, count: usize) {
+        self.until_there_are(count, || self.book.refused.load(Ordering::SeqCst))
+            .await;
+    }
+
+    async fn until_there_are(&self, count: usize, now: impl Fn() -> usize) {
+        let enough = async {
+            while now() < count {
+                self.book.changed.notified().await;
+            }
+        };
+        let came = tokio::time::timeout(PATIENCE, enough).await;
+        assert!(came.is_ok(), "only {} of {count} within {PATIENCE:?}", now());
+    }
+
+    /// How many of each forwarded type arrived.
+    pub(crate) fn kinds(&self) -> HashMap<String, usize> {
+        self.book.kinds.lock().unwrap().clone()
+    }
+
+    /// Fails unless every delivery had a good signature and the documented shape, and no customer had two at once.
+    pub(crate) fn assert_contract_kept(&self) {
+        assert_eq!(*self.book.wrong.lock().unwrap(), [""; 0]);
+        assert_eq!(
+            self.book.overlaps.load(Ordering::SeqCst),
+            0,
+            "deliveries of one customer overlapped"
+        );
+    }
+
+    /// Answers 503 from now on, or no longer.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.book.mood.store(if down { DOWN } else { WELL }, Ordering::SeqCst);
+    }
+
+    /// Answers nothing any more.
+    pub(crate) fn set_stuck(&self) {
+        self.book.mood.store(STUCK, Ordering::SeqCst);
+    }
+}
+
+async fn take(State(book): State<Arc<Book>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let mood = book.mood.load(Ordering::SeqCst);
+    if mood != WELL {
+        book.refused.fetch_add(1, Ordering::SeqCst);
+        book.changed.notify_one();
+        if mood == STUCK {
+            std::future::pending::<()>().await;
+        }
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    match read(&headers, &body) {
+        // An item that WeCom sent without an id is nobody's to count.
+        Ok((_, received)) if received.msgid.as_str().is_empty() => {}
+        Ok((kind, received)) => {
+            // Events that concern no customer have no order to keep.
+            let customer = (received.open_kfid.clone(), received.external_userid.clone());
+            if customer.1.is_some() && !book.busy.lock().unwrap().insert(customer.clone()) {
+                book.overlaps.fetch_add(1, Ordering::SeqCst);
+            }
+            tokio::task::yield_now().await;
+            *book.kinds.lock().unwrap().entry(kind).or_default() += 1;
+            book.received.lock().unwrap().push(received);
+            book.busy.lock().unwrap().remove(&customer);
+            book.changed.notify_one();
+        }
+        Err(problem) => book.wrong.lock().unwrap().push(problem),
+    }
+    StatusCode::NO_CONTENT
+}
+
+/// Checks signature and shape as a stranger would who knows the contract only.
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<(String, Received), String> {
+    let header = |name: &str| {
+        let value = headers.get(name).ok_or_else(|| format!("no {name}"))?;
+        value.to_str().map_err(|_| format!("{name} is no text"))
+    };
+    let (id, timestamp, signature) = (
+        header("webhook-id")?,
+        header("webhook-timestamp")?,
+        header("webhook-signature")?,
+    );
+    let mut mac = Hmac::<Sha256>::new_from_slice(KEY).expect("any length is a key");
+    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    if signature != expected {
+        return Err(format!("{id}: wrong signature"));
+    }
+    let body: Value = serde_json::from_slice(body).map_err(|error| format!("{id}: {error}"))?;
+    let data = &body["data"];
+    let text = |value: &Value, name: &str| {
+        value
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| format!("{id}: no {name}"))
+    };
+    if data["app"] != "main" {
+        return Err(format!("{id}: app is {}", data["app"]));
+    }
+    let msgtype = text(&data["msgtype"], "msgtype")?;
+    let kind = match data["event"]["event_type"].as_str() {
+        Some(event) if msgtype == "event" => format!("kf.event.{event}"),
+        _ => format!("kf.{msgtype}"),
+    };
+    if body["type"] != kind.as_str() {
+        return Err(format!("{id}: type is {}, not {kind}", body["type"]));
+    }
+    let received = Received {
+        open_kfid: OpenKfid::new(text(&data["open_kfid"], "open_kfid")?),
+        msgid: Msgid::new(data["msgid"].as_str().unwrap_or_default()),
+        external_userid: data["external_userid"].as_str().map(ExternalUserid::from),
+    };
+    Ok((kind, received))
+}

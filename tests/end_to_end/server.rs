@@ -1,0 +1,131 @@
+//! The real binary, started on free ports and ended by pid.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Far longer than anything takes: a server that is not there by then will not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server. Killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    log: Receiver<String>,
+    pub(crate) callbacks: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// The binary under test.
+pub(crate) fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wecom-kf"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+impl Server {
+    /// Starts `serve` on the config at `path`, which must log in JSON and listen on port 0, and waits until it listens.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "a server that does not listen fails the test, and with it the process"
+    )]
+    pub(crate) fn start(path: &Path) -> Self {
+        let mut child = binary()
+            .arg("serve")
+            .arg("--config")
+            .arg(path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let (send, log) = mpsc::channel();
+        // Reads to the end whatever happens: a full pipe would stop the server.
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let mut seen = String::new();
+        loop {
+            let line = log
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("the server does not listen: {seen}"));
+            if let Some((callbacks, admin)) = listening(&line) {
+                return Self {
+                    child,
+                    log,
+                    callbacks,
+                    admin,
+                };
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the server can be killed");
+        self.child.wait().expect("the server ends");
+    }
+
+    /// Sends `signal`.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid"));
+        kill(pid, signal).expect("the server can be signalled");
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("the server ends")
+    }
+
+    /// `SIGTERM`, and the wait for its end.
+    pub(crate) fn stop(self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for a log line that holds `text`.
+    pub(crate) fn until_logged(&self, text: &str) {
+        loop {
+            let line = self
+                .log
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("never logged: {text}"));
+            if line.contains(text) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log: Vec<_> = self.log.try_iter().collect();
+            let tail = log.iter().skip(log.len().saturating_sub(40));
+            eprintln!("the server's last words:");
+            tail.for_each(|line| eprintln!("{line}"));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "listening").then_some(())?;
+    Some((
+        line["callbacks"].as_str()?.parse().ok()?,
+        line["admin"].as_str()?.parse().ok()?,
+    ))
+}

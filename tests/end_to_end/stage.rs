@@ -1,0 +1,186 @@
+//! Everything a test plays on: a simulated WeCom, a receiver, a config, and what was said.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+use wecom_kf::callback::{GeneratedKeys, KeyPair};
+use wecom_kf::clock::{Clock, ScaledClock, SystemClock};
+use wecom_kf::id::OpenKfid;
+use wecom_kf::simulator::samples::{self, Chatter};
+use wecom_kf::simulator::{Account, Bells, CallbackTarget, Draft, Limits, Settings, Simulator, Verdict};
+
+use crate::receiver::{Receiver, SIGNING_SECRET};
+use crate::server::Server;
+
+/// How fast time and the server's patience run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As the server is shipped, against WeCom's own limits.
+    AsShipped,
+    /// WeCom's minute takes a tenth of a second, and the server waits accordingly.
+    Fast,
+}
+
+pub(crate) struct Stage {
+    pub(crate) wecom: Simulator,
+    pub(crate) receiver: Receiver,
+    accounts: Mutex<Vec<OpenKfid>>,
+    keys: GeneratedKeys,
+    corp_id: String,
+    config: PathBuf,
+    said: AtomicUsize,
+    seed: AtomicU64,
+    _folder: TempDir,
+}
+
+impl Stage {
+    pub(crate) async fn with_accounts(count: usize, pace: Pace) -> Self {
+        let accounts = samples::accounts(7, count);
+        let mut settings = Settings::default();
+        settings.accounts = accounts.iter().map(|id| Account::new(id.as_str(), "客服")).collect();
+        if pace == Pace::Fast {
+            let system: Arc<dyn Clock> = Arc::new(SystemClock);
+            settings.clock = Arc::new(ScaledClock::new(system, 600));
+            let mut limits = Limits::default();
+            limits.tokenless_per_minute = 1_000;
+            limits.gettoken_per_minute = 1_000;
+            settings.limits = limits;
+        }
+        let (corp_id, secret) = (settings.corp_id.to_string(), settings.secret.expose_secret().to_owned());
+        let wecom = Simulator::start(settings).await.expect("the simulator starts");
+        let receiver = Receiver::start().await;
+        let keys = KeyPair::generate(&mut rand::rng());
+        let folder = TempDir::new().expect("a folder");
+        let config = folder.path().join("config.toml");
+        let text = config_text(&wecom, &receiver, &folder, &corp_id, &secret, &keys, pace);
+        std::fs::write(&config, text).expect("the config can be written");
+        Self {
+            wecom,
+            receiver,
+            accounts: Mutex::new(accounts),
+            keys,
+            corp_id,
+            config,
+            said: AtomicUsize::new(0),
+            seed: AtomicU64::new(0),
+            _folder: folder,
+        }
+    }
+
+    /// Starts a server on this stage's config and store, and tells WeCom where it listens.
+    pub(crate) fn start(&self) -> Server {
+        let server = Server::start(&self.config);
+        let url = format!("http://{}/callback/main", server.callbacks);
+        let GeneratedKeys {
+            token,
+            encoding_aes_key,
+            ..
+        } = &self.keys;
+        let target = CallbackTarget::new(&url, token.clone(), encoding_aes_key.clone(), self.corp_id.as_str());
+        self.wecom.set_callback(Some(target.expect("a good target")));
+        server
+    }
+
+    /// Lets customers of all accounts say `count` things of all kinds.
+    pub(crate) fn say(&self, count: usize, bells: Bells) {
+        let accounts = self.accounts.lock().unwrap();
+        for (n, account) in accounts.iter().enumerate() {
+            let seed = self.seed.fetch_add(1, Ordering::Relaxed);
+            let share = count / accounts.len() + usize::from(n < count % accounts.len());
+            let drafts: Vec<Draft> = Chatter::new(seed, samples::customers(seed, 200)).take(share).collect();
+            self.wecom.say_many(account, drafts, bells).expect("the account exists");
+        }
+        self.said.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Another account, from now on among those that talk.
+    pub(crate) fn open_account(&self, open_kfid: &str) {
+        self.wecom.grant(Account::new(open_kfid, "新客服"));
+        self.accounts.lock().unwrap().push(OpenKfid::from(open_kfid));
+    }
+
+    /// Waits until everything that was said has arrived, whatever else came with it.
+    pub(crate) async fn all_arrived(&self) {
+        let mut enough = self.said.load(Ordering::Relaxed);
+        loop {
+            self.receiver.until(enough).await;
+            let received = self.receiver.received();
+            match self.wecom.ledger().verdict(&received).lost {
+                0 => return,
+                // Something else was among what came: so many more are needed at least.
+                lost => enough = received.len() + usize::try_from(lost).expect("a small number"),
+            }
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.wecom.ledger().verdict(&self.receiver.received())
+    }
+}
+
+fn config_text(
+    wecom: &Simulator,
+    receiver: &Receiver,
+    folder: &TempDir,
+    corp_id: &str,
+    secret: &str,
+    keys: &GeneratedKeys,
+    pace: Pace,
+) -> String {
+    let (sync, handler) = match pace {
+        Pace::AsShipped => ("", ""),
+        Pace::Fast => (
+            r#"
+            [sync]
+            poll_interval = "500ms"
+            page_limit = 100
+            calls_per_second = 10000
+            calls_burst = 10000
+            tokenless_per_minute = 10000
+            backoff_min = "5ms"
+            backoff_max = "100ms"
+            rate_limit_pause = "110ms"
+            operator_pause = "200ms"
+            "#,
+            r#"
+            retry_schedule = ["20ms", "50ms", "100ms"]
+            probe_min = "20ms"
+            probe_max = "100ms"
+            "#,
+        ),
+    };
+    format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+        admin_listen = "127.0.0.1:0"
+        [log]
+        format = "json"
+        [store]
+        url = "sqlite://{store}"
+        {sync}
+        [[apps]]
+        name = "main"
+        corp_id = "{corp_id}"
+        secret = "{secret}"
+        api_base = "{api_base}"
+        callback_keys = [{{ token = "{token}", encoding_aes_key = "{encoding_aes_key}" }}]
+        [[handlers]]
+        name = "bot"
+        kind = "forward"
+        url = "{url}"
+        signing_secret = "{SIGNING_SECRET}"
+        origins = ["all"]
+        {handler}
+        "#,
+        store = folder.path().join("kf.db").display(),
+        api_base = wecom.base_url(),
+        token = keys.token.expose_secret(),
+        encoding_aes_key = keys.encoding_aes_key.expose_secret(),
+        url = receiver.url,
+    )
+}
