@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+# Both images are arguments, so that a mirror or a company's own base can stand in.
+ARG BUILD_IMAGE=rust:1.95-slim-bookworm
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /build
+
+# Dependencies first, in a layer that only Cargo.toml and Cargo.lock change: the crate itself is an empty shell here.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src benches \
+    && touch src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs benches/callback.rs > benches/pipeline.rs \
+    && cargo build --release --locked \
+    && rm -rf src benches
+
+COPY src src
+COPY benches benches
+COPY README.md config.example.toml ./
+# Newer than the shell's, whatever the clock of the machine that checked them out says.
+RUN touch src/lib.rs src/main.rs \
+    && cargo build --release --locked --bin wecom-kf \
+    && install -D --mode=0755 target/release/wecom-kf /out/usr/local/bin/wecom-kf \
+    && install -d --mode=0700 --owner=65532 --group=65532 /out/data
+
+FROM ${RUNTIME_IMAGE}
+COPY --from=build /out/usr/local/bin/wecom-kf /usr/local/bin/wecom-kf
+COPY --from=build --chown=65532:65532 /out/data /data
+
+# The one place that is written to: run with a read-only root file system and a volume here, and let the config say
+# url = "sqlite:///data/wecom-kf.db".
+VOLUME ["/data"]
+WORKDIR /data
+USER 65532:65532
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
+    CMD ["/usr/local/bin/wecom-kf", "healthcheck", "--config", "/etc/wecom-kf/config.toml"]
+ENTRYPOINT ["/usr/local/bin/wecom-kf"]
+CMD ["serve", "--config", "/etc/wecom-kf/config.toml"]
