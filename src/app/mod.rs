@@ -24,8 +24,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ApiError;
@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::dispatcher;
 use crate::handler::{ForwardError, Roster};
-use crate::http::{self, Limits, Readiness, ReadyCheck, RenderMetrics};
+use crate::http::{self, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
 use crate::id::{AppName, HandlerName};
 use crate::store::{Store, StoreError};
 use crate::syncer::Syncer;
@@ -228,10 +228,15 @@ impl Bound {
             drain_timeout: grace,
             ..Limits::default()
         };
-        // The admin side goes last: whoever watches a stop sees it to its end.
-        let stopped = CancellationToken::new();
+        // The admin side goes last, when this is dropped: whoever watches a stop sees it to its end.
+        let mut admin_side = JoinSet::new();
         let admin_router = http::admin_router(app.ready_check(&stop), app.render_metrics());
-        let admin = tokio::spawn(http::serve(admin, admin_router, Limits::default(), stopped.clone()));
+        admin_side.spawn(http::serve(
+            admin,
+            admin_router,
+            Limits::default(),
+            CancellationToken::new(),
+        ));
         let callbacks = http::serve(callbacks, app.callback_router(), limits, stop.clone());
         let overdue = async {
             stop.cancelled().await;
@@ -241,8 +246,6 @@ impl Bound {
             _ = async { tokio::join!(callbacks, app.run(stop.clone())) } => tracing::info!("stopped"),
             () = overdue => tracing::warn!(?grace, "stopped with work in hand: the grace period is over"),
         }
-        stopped.cancel();
-        admin.abort();
     }
 }
 

@@ -140,9 +140,7 @@ impl Runner {
 
     /// Starts as many attempts as the handler takes at once.
     fn start_attempts(&mut self) {
-        while self.attempts.len() < self.member.registration().policy().concurrency
-            && self.unrecorded.len() < MAX_UNRECORDED
-        {
+        while self.may_start_more() {
             let now = Instant::now();
             let gate = self.breaker.gate(now);
             if !matches!(gate, Gate::Open | Gate::Probe) {
@@ -154,6 +152,11 @@ impl Runner {
             }
             self.start_attempt(delivery);
         }
+    }
+
+    fn may_start_more(&self) -> bool {
+        let concurrency = self.member.registration().policy().concurrency;
+        self.attempts.len() < concurrency && self.unrecorded.len() < MAX_UNRECORDED
     }
 
     fn start_attempt(&mut self, delivery: Pending) {
@@ -371,14 +374,17 @@ impl Runner {
         }
     }
 
-    /// When there will be something to do even if nothing happens.
+    /// When there will be something to do even if nothing happens. Never in the past: what is due now but has no room is
+    /// done when something ends.
     fn next_timer(&self) -> Option<Instant> {
-        let attempt = match self.breaker.gate(Instant::now()) {
+        let now = Instant::now();
+        let attempt = match self.breaker.gate(now) {
+            _ if !self.may_start_more() => None,
             Gate::ClosedUntil(probe_at) => Some(probe_at),
             Gate::Probing => None,
             Gate::Open | Gate::Probe => self.lanes.next_due(),
         };
-        let read = (self.reading.is_none() && self.read_failures > 0).then_some(self.read_not_before);
+        let read = Some(self.read_not_before).filter(|at| *at > now);
         attempt.into_iter().chain(read).min()
     }
 }

@@ -15,5 +15,6 @@ mod tests;
 mod throttle;
 
 pub use admin::{Readiness, ReadyCheck, RenderMetrics, admin_router};
+pub use axum::Router;
 pub use callback::{CallbackApp, Notify, callback_router};
 pub use serve::{Limits, serve};
