@@ -18,6 +18,8 @@ use wecom_kf::simulator::{Bells, Dial, Fault, Faults, Violations};
 
 /// Messages of the large runs.
 const MANY: usize = 100_000;
+/// Messages for each single fault, unless `WECOM_KF_E2E_MESSAGES` says another number: 100,000 take some five minutes.
+const FOR_EACH_FAULT: usize = 20_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_messages_arrive_once_and_in_order() {
@@ -44,6 +46,7 @@ async fn a_hundred_thousand_messages_arrive_once_and_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_doubled_or_disordered_by_any_single_fault() {
+    let messages = messages_for_each_fault();
     for fault in Fault::ALL {
         let stage = Stage::with_accounts(4, Pace::Fast).await;
         let dial = match fault {
@@ -53,7 +56,7 @@ async fn nothing_is_lost_doubled_or_disordered_by_any_single_fault() {
         };
         stage.wecom.set_faults(quick(Faults::only(*fault, dial)));
         let server = stage.start();
-        let happened = run_with_faults(&stage, server, MANY).await;
+        let happened = run_with_faults(&stage, server, messages).await;
         let verdict = stage.verdict();
         println!("{:<24} happened {happened:>5} times: {verdict}", fault.name());
         assert!(verdict.is_clean(), "{fault}: {verdict}");
@@ -72,6 +75,17 @@ async fn nothing_is_lost_doubled_or_disordered_by_all_faults_together() {
     println!("{MANY} messages with {happened} faults of all kinds: {verdict}");
     assert!(verdict.is_clean(), "{verdict}");
     stage.receiver.assert_contract_kept();
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is for whoever runs the test, not a setting of the server"
+)]
+fn messages_for_each_fault() -> usize {
+    match std::env::var("WECOM_KF_E2E_MESSAGES") {
+        Ok(number) => number.parse().expect("WECOM_KF_E2E_MESSAGES is a number"),
+        Err(_) => FOR_EACH_FAULT,
+    }
 }
 
 /// The same faults, with delays of milliseconds.
