@@ -10,25 +10,25 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
-use super::breaker::{Breaker, Failure, Gate};
+use super::breaker::{Breaker, Gate};
 use super::lanes::{Lanes, Window};
-use super::shards::{Asked, Shards};
+use super::shards::Shards;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::handler::{Attempt, Member};
 use crate::message::Message;
-use crate::metric;
 use crate::store::{Finish, Pending, Seq, Store, StoreError, Verdict};
+
+mod reading;
+mod verdict;
+
+use reading::{Failed, Reading};
 
 /// How often the store is asked whether somebody replayed dead letters.
 const REPLAY_CHECK: Duration = Duration::from_secs(1);
 /// Outcomes that may wait for the store before no more attempts are started. Together with the attempts in hand they are
 /// what a crash hands out again.
 const MAX_UNRECORDED: usize = 2_000;
-/// Deliveries of one shard read at a time.
-const READ_PER_SHARD: usize = 256;
-/// Customers of one shard whose urgent deliveries are read at a time.
-const READ_URGENT_PER_SHARD: usize = 16;
 /// Waits between tries of a store that fails.
 const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
@@ -46,7 +46,7 @@ pub(super) struct Runner {
     attempts: JoinSet<Attempt>,
     /// What each attempt is about; the task itself may die without telling.
     running: HashMap<Id, Arc<Pending>>,
-    reading: Pause<Result<Reading, (Option<Asked>, StoreError)>>,
+    reading: Pause<Result<Reading, Failed>>,
     read_failures: u32,
     read_not_before: Instant,
     unrecorded: Vec<Finish>,
@@ -55,13 +55,6 @@ pub(super) struct Runner {
     recorded: Vec<Seq>,
     replays: Option<u64>,
     check_replays: bool,
-}
-
-/// What a read brought.
-enum Reading {
-    Pending(Asked, Vec<Pending>),
-    Urgent(Vec<Pending>),
-    Replays(u64),
 }
 
 impl Runner {
@@ -189,168 +182,6 @@ impl Runner {
             }
             next = self.attempts.try_join_next_with_id();
         }
-    }
-
-    /// Decides what becomes of a delivery, lets its lane go on, and notes the verdict for the store.
-    fn conclude(&mut self, delivery: Pending, attempt: Attempt) {
-        let (now, handler, shard, seq) = (Instant::now(), self.member.id(), delivery.lane.shard(), delivery.seq);
-        let was_open = self.breaker.is_open();
-        let verdict = self.judge(&delivery, attempt, now);
-        if was_open != self.breaker.is_open() {
-            self.breaker_changed();
-        }
-        match &verdict {
-            Verdict::Retry { attempts, due } => {
-                let (attempts, due) = (*attempts, now + due.since(self.clock.now()));
-                self.lanes.try_again(Pending { attempts, ..delivery }, due, now);
-            }
-            Verdict::Done | Verdict::Dead { .. } => self.lanes.finished(delivery.lane, now),
-        }
-        self.unrecorded.push(Finish {
-            handler,
-            shard,
-            seq,
-            verdict,
-        });
-    }
-
-    fn judge(&mut self, delivery: &Pending, attempt: Attempt, now: Instant) -> Verdict {
-        let (failure, after, reason) = match attempt {
-            Attempt::Done | Attempt::Skip => {
-                self.breaker.answered();
-                return Verdict::Done;
-            }
-            Attempt::Reject { reason } => {
-                self.breaker.answered();
-                return self.bury(delivery, delivery.attempts + 1, format!("rejected: {reason}"));
-            }
-            Attempt::Retry { after, reason } => (Failure::Message, after, reason),
-            Attempt::Unavailable { after, reason } => (Failure::Unavailable(after), after, reason),
-        };
-        let mut rng = rand::rng();
-        self.breaker.failed(failure, delivery.lane, now, &mut rng);
-        let blameless = failure != Failure::Message || self.breaker.is_open();
-        let attempts = delivery.attempts.saturating_add(u32::from(!blameless));
-        let policy = self.member.registration().policy();
-        if attempts >= policy.max_attempts {
-            return self.bury(
-                delivery,
-                attempts,
-                format!("failed {attempts} times, at last: {reason}"),
-            );
-        }
-        let age = self.clock.now().since(delivery.received);
-        if age > policy.give_up_after {
-            let hours = age.as_secs() / 3600;
-            return self.bury(
-                delivery,
-                attempts,
-                format!("given up after {hours} hours, at last: {reason}"),
-            );
-        }
-        let wait = after.unwrap_or_else(|| policy.retry_schedule.wait(attempts, &mut rng));
-        let handler = self.member.name();
-        tracing::debug!(%handler, msgid = %delivery.msgid, attempts, %reason, "delivery will be tried again");
-        Verdict::Retry {
-            attempts,
-            due: self.clock.now().plus(wait),
-        }
-    }
-
-    fn bury(&self, delivery: &Pending, attempts: u32, reason: String) -> Verdict {
-        let handler = self.member.name();
-        tracing::warn!(%handler, msgid = %delivery.msgid, seq = delivery.seq.0, attempts, reason, "delivery buried");
-        metrics::counter!(metric::DELIVERIES, "handler" => handler.to_string(), "result" => "dead").increment(1);
-        Verdict::Dead {
-            attempts,
-            at: self.clock.now(),
-            reason: reason.into(),
-        }
-    }
-
-    fn breaker_changed(&self) {
-        let (handler, open) = (self.member.name(), self.breaker.is_open());
-        metrics::gauge!(metric::BREAKER_OPEN, "handler" => handler.to_string()).set(f64::from(u8::from(open)));
-        if open {
-            tracing::error!(%handler, "handler fails for everybody: only probing it until it answers, nothing is buried");
-        } else {
-            tracing::info!(%handler, "handler answers again");
-        }
-    }
-
-    /// Starts a read if there is something to read and none is under way.
-    fn start_reading(&mut self) {
-        if self.reading.is_some() || Instant::now() < self.read_not_before {
-            return;
-        }
-        let (store, handler) = (Arc::clone(&self.store), self.member.id());
-        // Refilling by spoonfuls would cost a query per delivery; a quarter of the window is worth one.
-        let room = self.lanes.room();
-        let worth_it = room >= self.lanes.window() / 4;
-        self.reading = if std::mem::take(&mut self.check_replays) {
-            Some(Box::pin(async move {
-                store
-                    .replays()
-                    .await
-                    .map(Reading::Replays)
-                    .map_err(|error| (None, error))
-            }))
-        } else if let Some(asked) = self
-            .shards
-            .ask(if worth_it { room } else { 0 }, READ_PER_SHARD, &self.lanes)
-        {
-            Some(Box::pin(async move {
-                match store.pending(handler, &asked.positions, asked.limit_each).await {
-                    Ok(rows) => Ok(Reading::Pending(asked, rows)),
-                    Err(error) => Err((Some(asked), error)),
-                }
-            }))
-        } else if let Some(asked) = self.shards.ask_urgent(READ_URGENT_PER_SHARD) {
-            Some(Box::pin(async move {
-                match store.pending_urgent(handler, &asked.positions, asked.limit_each).await {
-                    Ok(rows) => Ok(Reading::Urgent(rows)),
-                    Err(error) => Err((Some(asked), error)),
-                }
-            }))
-        } else {
-            None
-        };
-    }
-
-    fn take_reading(&mut self, reading: Result<Reading, (Option<Asked>, StoreError)>) {
-        let now = Instant::now();
-        let wall = self.clock.now();
-        let due = |delivery: &Pending| now + delivery.due.since(wall);
-        match reading {
-            Ok(Reading::Pending(asked, rows)) => self.shards.take(&asked, rows, |row| {
-                let due = due(&row);
-                self.lanes.offer(row, due, now)
-            }),
-            Ok(Reading::Urgent(rows)) => {
-                for row in rows {
-                    let due = due(&row);
-                    // A customer with a full lane gets the rest in its turn.
-                    let _ = self.lanes.offer_beyond_window(row, due, now);
-                }
-            }
-            Ok(Reading::Replays(replays)) => {
-                if self.replays.replace(replays).is_some_and(|before| before != replays) {
-                    self.shards.rewind();
-                }
-            }
-            Err((asked, error)) => {
-                self.read_failures = self.read_failures.saturating_add(1);
-                self.read_not_before = now + STORE_BACKOFF.wait(self.read_failures, &mut rand::rng());
-                let (handler, error) = (self.member.name(), &error as &dyn std::error::Error);
-                tracing::error!(%handler, error, "cannot read owed deliveries, will try again");
-                if let Some(asked) = asked {
-                    self.shards.failed(&asked);
-                }
-                return self.forget_recorded();
-            }
-        }
-        self.read_failures = 0;
-        self.forget_recorded();
     }
 
     /// Starts writing down verdicts if there are any and no others are being written.

@@ -1,0 +1,246 @@
+//! Which delivery of one handler is tried next. Pure: no I/O, and time comes in as an argument.
+//!
+//! Deliveries wait in lanes, one per customer, in order of their sequence numbers. Only the first of a lane is ever
+//! tried; while it runs or waits for its next try, the lane stands still and no other lane notices.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+
+use tokio::time::Instant;
+
+use crate::store::{Lane, Pending, Seq};
+
+#[cfg(test)]
+mod tests;
+
+/// How much may be in memory at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Deliveries of the handler.
+    pub(crate) deliveries: usize,
+    /// Bytes of their bodies.
+    pub(crate) bytes: usize,
+    /// Deliveries of one lane.
+    pub(crate) per_lane: usize,
+}
+
+/// What became of a delivery that was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Offer {
+    /// It waits in its lane, or did already.
+    Held,
+    /// There is no room now: offer it again later, and nothing behind it before.
+    Full(Full),
+}
+
+/// What has no room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Full {
+    /// The window as a whole.
+    Window,
+    /// This lane.
+    Lane(Lane),
+}
+
+/// The deliveries of one handler that are in memory.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    window: Window,
+    lanes: HashMap<Lane, Queue>,
+    /// Every delivery that must not be taken in again: waiting, running, or finished but not yet recorded.
+    held: HashSet<Seq>,
+    waiting_bytes: usize,
+    waiting: usize,
+    urgent: VecDeque<Lane>,
+    ready: VecDeque<Lane>,
+    /// Lanes whose first delivery is not due yet.
+    resting: BinaryHeap<Reverse<(Instant, Lane)>>,
+}
+
+/// One customer's deliveries.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeMap<Seq, Held>,
+    urgent: usize,
+    state: State,
+}
+
+/// A delivery that waits, and until when at least.
+#[derive(Debug)]
+struct Held {
+    delivery: Pending,
+    due: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum State {
+    /// To be settled by its first delivery.
+    #[default]
+    Idle,
+    /// In line.
+    Ready,
+    /// In line once its first delivery is due.
+    Resting(Instant),
+    /// One of its deliveries is being tried.
+    Running,
+}
+
+impl Lanes {
+    pub(crate) fn new(window: Window) -> Self {
+        Self {
+            window,
+            lanes: HashMap::new(),
+            held: HashSet::new(),
+            waiting_bytes: 0,
+            waiting: 0,
+            urgent: VecDeque::new(),
+            ready: VecDeque::new(),
+            resting: BinaryHeap::new(),
+        }
+    }
+
+    /// Takes `delivery` in, not to be tried before `due`, unless there is no room for it.
+    pub(crate) fn offer(&mut self, delivery: Pending, due: Instant, now: Instant) -> Offer {
+        if self.room() == 0 && !self.held.contains(&delivery.seq) {
+            return Offer::Full(Full::Window);
+        }
+        self.offer_beyond_window(delivery, due, now)
+    }
+
+    /// Takes `delivery` in even above the window, unless its lane is full. For urgent ones and what stands before them:
+    /// they are few.
+    pub(crate) fn offer_beyond_window(&mut self, delivery: Pending, due: Instant, now: Instant) -> Offer {
+        let lane = delivery.lane;
+        if self.held.contains(&delivery.seq) {
+            return Offer::Held;
+        }
+        if self
+            .lanes
+            .get(&lane)
+            .is_some_and(|queue| queue.waiting.len() >= self.window.per_lane)
+        {
+            return Offer::Full(Full::Lane(lane));
+        }
+        self.held.insert(delivery.seq);
+        self.put(delivery, due);
+        self.settle(lane, now);
+        Offer::Held
+    }
+
+    /// The next delivery to try. Its lane stands still until [`finished`](Self::finished) or
+    /// [`try_again`](Self::try_again).
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Pending> {
+        self.wake_rested(now);
+        loop {
+            let lane = self.urgent.pop_front().or_else(|| self.ready.pop_front())?;
+            // A lane may stand in both lines; whichever entry comes second finds it running, or gone.
+            let Some(queue) = self.lanes.get_mut(&lane) else {
+                continue;
+            };
+            if queue.state != State::Ready {
+                continue;
+            }
+            let Some((_, Held { delivery, .. })) = queue.waiting.pop_first() else {
+                continue;
+            };
+            queue.state = State::Running;
+            queue.urgent -= usize::from(delivery.urgent);
+            self.waiting -= 1;
+            self.waiting_bytes -= delivery.body.get().len();
+            return Some(delivery);
+        }
+    }
+
+    /// The delivery that ran in `lane` is over: the lane goes on.
+    pub(crate) fn finished(&mut self, lane: Lane, now: Instant) {
+        self.release(lane);
+        self.settle(lane, now);
+    }
+
+    /// The delivery that ran is to be tried again, not before `due`; its lane waits with it.
+    pub(crate) fn try_again(&mut self, delivery: Pending, due: Instant, now: Instant) {
+        let lane = delivery.lane;
+        self.release(lane);
+        self.put(delivery, due);
+        self.settle(lane, now);
+    }
+
+    /// The end of `seq` is durable: were it read again, it would be owed again.
+    pub(crate) fn forget(&mut self, seq: Seq) {
+        self.held.remove(&seq);
+    }
+
+    /// When the next resting lane is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.resting.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// How many more deliveries the window has room for.
+    pub(crate) fn room(&self) -> usize {
+        if self.waiting_bytes < self.window.bytes {
+            self.window.deliveries.saturating_sub(self.waiting)
+        } else {
+            0
+        }
+    }
+
+    /// How many deliveries the window holds.
+    pub(crate) fn window(&self) -> usize {
+        self.window.deliveries
+    }
+
+    /// Whether a lane that was full is half empty again.
+    pub(crate) fn has_drained(&self, lane: Lane) -> bool {
+        self.lanes
+            .get(&lane)
+            .is_none_or(|queue| queue.waiting.len() <= self.window.per_lane / 2)
+    }
+
+    fn put(&mut self, delivery: Pending, due: Instant) {
+        self.waiting += 1;
+        self.waiting_bytes += delivery.body.get().len();
+        let queue = self.lanes.entry(delivery.lane).or_default();
+        queue.urgent += usize::from(delivery.urgent);
+        queue.waiting.insert(delivery.seq, Held { delivery, due });
+    }
+
+    fn release(&mut self, lane: Lane) {
+        if let Some(queue) = self.lanes.get_mut(&lane) {
+            queue.state = State::Idle;
+        }
+    }
+
+    /// Brings the lane's state in line with its first delivery, and the lane into the line it belongs to.
+    fn settle(&mut self, lane: Lane, now: Instant) {
+        let Some(queue) = self.lanes.get_mut(&lane) else { return };
+        if queue.state == State::Running {
+            return;
+        }
+        let Some(first) = queue.waiting.first_entry() else {
+            self.lanes.remove(&lane);
+            return;
+        };
+        let due = first.get().due;
+        let state = if due > now { State::Resting(due) } else { State::Ready };
+        // A lane already in line gets a second place only where urgency moves it to the faster line.
+        if queue.state == state && !(state == State::Ready && queue.urgent == 1) {
+            return;
+        }
+        queue.state = state;
+        match state {
+            State::Resting(due) => self.resting.push(Reverse((due, lane))),
+            _ if queue.urgent > 0 => self.urgent.push_back(lane),
+            _ => self.ready.push_back(lane),
+        }
+    }
+
+    /// Lines up the lanes whose rest is over.
+    fn wake_rested(&mut self, now: Instant) {
+        while let Some(Reverse((due, lane))) = self.resting.peek().copied()
+            && due <= now
+        {
+            self.resting.pop();
+            self.settle(lane, now);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Order, fairness and bounds of the lanes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, AppName, Msgid, OpenKfid};
+
+fn account() -> AccountKey {
+    AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk"))
+}
+
+fn delivery(seq: i64, customer: &str) -> Pending {
+    Pending {
+        seq: Seq(seq),
+        lane: Lane::of(&account(), customer),
+        account: account(),
+        msgid: Msgid::from("m"),
+        received: UnixMillis(0),
+        body: RawValue::from_string("{}".to_owned()).unwrap(),
+        attempts: 0,
+        due: UnixMillis(0),
+        urgent: false,
+    }
+}
+
+fn lanes(deliveries: usize, per_lane: usize) -> Lanes {
+    Lanes::new(Window {
+        deliveries,
+        bytes: 1 << 20,
+        per_lane,
+    })
+}
+
+fn seqs(lanes: &mut Lanes, now: Instant) -> Vec<i64> {
+    std::iter::from_fn(|| lanes.next(now))
+        .map(|delivery| delivery.seq.0)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_lane_stands_still_while_one_of_it_runs() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    for (seq, customer) in [(1, "a"), (2, "a"), (3, "b")] {
+        assert_eq!(lanes.offer(delivery(seq, customer), now, now), Offer::Held);
+    }
+    assert_eq!(seqs(&mut lanes, now), [1, 3]);
+    lanes.finished(Lane::of(&account(), "a"), now);
+    assert_eq!(seqs(&mut lanes, now), [2]);
+}
+
+#[tokio::test]
+async fn a_failing_message_holds_up_its_own_customer_only() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    for (seq, customer) in [(1, "a"), (2, "a"), (3, "b")] {
+        let _ = lanes.offer(delivery(seq, customer), now, now);
+    }
+    let failed = lanes.next(now).unwrap();
+    let later = now + Duration::from_secs(1);
+    lanes.try_again(failed, later, now);
+    assert_eq!(seqs(&mut lanes, now), [3]);
+    assert_eq!(lanes.next_due(), Some(later));
+    assert_eq!(seqs(&mut lanes, later), [1]);
+}
+
+#[tokio::test]
+async fn a_delivery_read_twice_is_taken_once_until_its_end_is_recorded() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    for _ in 0..2 {
+        assert_eq!(lanes.offer(delivery(1, "a"), now, now), Offer::Held);
+    }
+    assert_eq!(seqs(&mut lanes, now), [1]);
+    assert_eq!(lanes.offer(delivery(1, "a"), now, now), Offer::Held);
+    lanes.finished(Lane::of(&account(), "a"), now);
+    assert_eq!(seqs(&mut lanes, now), [0; 0]);
+    lanes.forget(Seq(1));
+    let _ = lanes.offer(delivery(1, "a"), now, now);
+    assert_eq!(seqs(&mut lanes, now), [1], "replayed");
+}
+
+#[tokio::test]
+async fn an_earlier_delivery_that_comes_back_goes_before_one_that_rests() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    let rested = now + Duration::from_secs(60);
+    let _ = lanes.offer(delivery(5, "a"), rested, now);
+    let _ = lanes.offer(delivery(2, "a"), now, now);
+    assert_eq!(seqs(&mut lanes, now), [2]);
+    lanes.finished(Lane::of(&account(), "a"), now);
+    assert_eq!(seqs(&mut lanes, now), [0; 0], "the other still rests");
+    assert_eq!(seqs(&mut lanes, rested), [5]);
+}
+
+#[tokio::test]
+async fn an_urgent_customer_goes_before_all_others_but_not_before_itself() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    for (seq, customer) in [(1, "a"), (2, "b"), (3, "c")] {
+        let _ = lanes.offer(delivery(seq, customer), now, now);
+    }
+    let _ = lanes.offer(
+        Pending {
+            urgent: true,
+            ..delivery(4, "b")
+        },
+        now,
+        now,
+    );
+    let _ = lanes.offer(
+        Pending {
+            urgent: true,
+            ..delivery(5, "d")
+        },
+        now,
+        now,
+    );
+    assert_eq!(seqs(&mut lanes, now), [2, 5, 1, 3]);
+    lanes.finished(Lane::of(&account(), "b"), now);
+    assert_eq!(seqs(&mut lanes, now), [4]);
+}
+
+#[tokio::test]
+async fn the_window_and_a_lane_are_limits() {
+    let (mut lanes, now) = (lanes(3, 2), Instant::now());
+    let full = Lane::of(&account(), "a");
+    let _ = lanes.offer(delivery(1, "a"), now, now);
+    let _ = lanes.offer(delivery(2, "a"), now, now);
+    assert_eq!(lanes.offer(delivery(3, "a"), now, now), Offer::Full(Full::Lane(full)));
+    assert!(!lanes.has_drained(full));
+    let _ = lanes.offer(delivery(4, "b"), now, now);
+    assert_eq!(lanes.offer(delivery(5, "c"), now, now), Offer::Full(Full::Window));
+    assert_eq!(lanes.offer_beyond_window(delivery(5, "c"), now, now), Offer::Held);
+    let _ = lanes.next(now);
+    assert!(lanes.has_drained(full));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Offer { seq: i64, customer: u8, urgent: bool },
+    Start,
+    Finish(usize),
+    Fail(usize, u64),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..60_i64, any::<bool>()).prop_map(|(seq, urgent)| Step::Offer { seq, customer: (seq % 5) as u8, urgent }),
+        4 => Just(Step::Start),
+        3 => any::<usize>().prop_map(Step::Finish),
+        1 => (any::<usize>(), 0..5_u64).prop_map(|(which, wait)| Step::Fail(which, wait)),
+        1 => (0..5_u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_no_customer_has_two_running_and_nothing_is_lost(steps in prop::collection::vec(step(), 1..200)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _guard = runtime.enter();
+        let (mut lanes, mut now) = (lanes(20, 6), Instant::now());
+        let (mut running, mut taken, mut done) = (Vec::<Pending>::new(), BTreeSet::new(), BTreeSet::new());
+        for step in steps {
+            match step {
+                Step::Offer { seq, customer, urgent } => {
+                    let offered = Pending { urgent, ..delivery(seq, &customer.to_string()) };
+                    if lanes.offer(offered, now, now) == Offer::Held {
+                        taken.insert(seq);
+                    }
+                    prop_assert!(taken.len() - done.len() - running.len() <= 20);
+                }
+                Step::Start => {
+                    if let Some(next) = lanes.next(now) {
+                        prop_assert!(running.iter().all(|other| other.lane != next.lane), "two of one customer");
+                        running.push(next);
+                    }
+                }
+                Step::Finish(which) if !running.is_empty() => {
+                    let finished = running.swap_remove(which % running.len());
+                    done.insert(finished.seq.0);
+                    lanes.finished(finished.lane, now);
+                }
+                Step::Fail(which, wait) if !running.is_empty() => {
+                    let failed = running.swap_remove(which % running.len());
+                    lanes.try_again(failed, now + Duration::from_secs(wait), now);
+                }
+                Step::Pass(seconds) => now += Duration::from_secs(seconds),
+                Step::Finish(_) | Step::Fail(..) => {}
+            }
+        }
+        // Let everything end: all that was taken comes out, each customer's in order.
+        now += Duration::from_secs(60);
+        for finished in running {
+            done.insert(finished.seq.0);
+            lanes.finished(finished.lane, now);
+        }
+        let mut last = HashMap::new();
+        while let Some(next) = lanes.next(now) {
+            prop_assert!(last.insert(next.lane, next.seq).is_none_or(|before| before < next.seq), "out of order");
+            prop_assert!(done.insert(next.seq.0), "handed out twice");
+            lanes.finished(next.lane, now);
+        }
+        prop_assert_eq!(done, taken);
+        prop_assert_eq!((lanes.waiting, lanes.waiting_bytes, lanes.lanes.len()), (0, 0, 0));
+    }
+}

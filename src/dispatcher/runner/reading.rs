@@ -1,0 +1,101 @@
+//! Reads owed deliveries from the store into the lanes, as far as there is room.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Runner, STORE_BACKOFF};
+use crate::dispatcher::shards::Asked;
+use crate::store::{Pending, StoreError};
+
+/// Deliveries of one shard read at a time.
+const READ_PER_SHARD: usize = 256;
+/// Customers of one shard whose urgent deliveries are read at a time.
+const READ_URGENT_PER_SHARD: usize = 16;
+
+/// A read that failed: what was asked, if it has to be asked again, and why.
+pub(super) type Failed = (Option<Asked>, StoreError);
+
+/// What a read brought.
+pub(super) enum Reading {
+    Pending(Asked, Vec<Pending>),
+    Urgent(Vec<Pending>),
+    Replays(u64),
+}
+
+impl Runner {
+    /// Starts a read if there is something to read and none is under way.
+    pub(super) fn start_reading(&mut self) {
+        if self.reading.is_some() || Instant::now() < self.read_not_before {
+            return;
+        }
+        let (store, handler) = (Arc::clone(&self.store), self.member.id());
+        // Refilling by spoonfuls would cost a query per delivery; a quarter of the window is worth one.
+        let room = self.lanes.room();
+        let worth_it = room >= self.lanes.window() / 4;
+        self.reading = if std::mem::take(&mut self.check_replays) {
+            Some(Box::pin(async move {
+                store
+                    .replays()
+                    .await
+                    .map(Reading::Replays)
+                    .map_err(|error| (None, error))
+            }))
+        } else if let Some(asked) = self
+            .shards
+            .ask(if worth_it { room } else { 0 }, READ_PER_SHARD, &self.lanes)
+        {
+            Some(Box::pin(async move {
+                match store.pending(handler, &asked.positions, asked.limit_each).await {
+                    Ok(rows) => Ok(Reading::Pending(asked, rows)),
+                    Err(error) => Err((Some(asked), error)),
+                }
+            }))
+        } else if let Some(asked) = self.shards.ask_urgent(READ_URGENT_PER_SHARD) {
+            Some(Box::pin(async move {
+                match store.pending_urgent(handler, &asked.positions, asked.limit_each).await {
+                    Ok(rows) => Ok(Reading::Urgent(rows)),
+                    Err(error) => Err((Some(asked), error)),
+                }
+            }))
+        } else {
+            None
+        };
+    }
+
+    pub(super) fn take_reading(&mut self, reading: Result<Reading, Failed>) {
+        let now = Instant::now();
+        let wall = self.clock.now();
+        let due = |delivery: &Pending| now + delivery.due.since(wall);
+        match reading {
+            Ok(Reading::Pending(asked, rows)) => self.shards.take(&asked, rows, |row| {
+                let due = due(&row);
+                self.lanes.offer(row, due, now)
+            }),
+            Ok(Reading::Urgent(rows)) => {
+                for row in rows {
+                    let due = due(&row);
+                    // A customer with a full lane gets the rest in its turn.
+                    let _ = self.lanes.offer_beyond_window(row, due, now);
+                }
+            }
+            Ok(Reading::Replays(replays)) => {
+                if self.replays.replace(replays).is_some_and(|before| before != replays) {
+                    self.shards.rewind();
+                }
+            }
+            Err((asked, error)) => {
+                self.read_failures = self.read_failures.saturating_add(1);
+                self.read_not_before = now + STORE_BACKOFF.wait(self.read_failures, &mut rand::rng());
+                let (handler, error) = (self.member.name(), &error as &dyn std::error::Error);
+                tracing::error!(%handler, error, "cannot read owed deliveries, will try again");
+                if let Some(asked) = asked {
+                    self.shards.failed(&asked);
+                }
+                return self.forget_recorded();
+            }
+        }
+        self.read_failures = 0;
+        self.forget_recorded();
+    }
+}

@@ -1,0 +1,98 @@
+//! What becomes of a delivery after an attempt.
+
+use tokio::time::Instant;
+
+use super::Runner;
+use crate::dispatcher::breaker::Failure;
+use crate::handler::Attempt;
+use crate::metric;
+use crate::store::{Finish, Pending, Verdict};
+
+impl Runner {
+    /// Decides what becomes of a delivery, lets its lane go on, and notes the verdict for the store.
+    pub(super) fn conclude(&mut self, delivery: Pending, attempt: Attempt) {
+        let (now, handler, shard, seq) = (Instant::now(), self.member.id(), delivery.lane.shard(), delivery.seq);
+        let was_open = self.breaker.is_open();
+        let verdict = self.judge(&delivery, attempt, now);
+        if was_open != self.breaker.is_open() {
+            self.breaker_changed();
+        }
+        match &verdict {
+            Verdict::Retry { attempts, due } => {
+                let (attempts, due) = (*attempts, now + due.since(self.clock.now()));
+                self.lanes.try_again(Pending { attempts, ..delivery }, due, now);
+            }
+            Verdict::Done | Verdict::Dead { .. } => self.lanes.finished(delivery.lane, now),
+        }
+        self.unrecorded.push(Finish {
+            handler,
+            shard,
+            seq,
+            verdict,
+        });
+    }
+
+    fn judge(&mut self, delivery: &Pending, attempt: Attempt, now: Instant) -> Verdict {
+        let (failure, after, reason) = match attempt {
+            Attempt::Done | Attempt::Skip => {
+                self.breaker.answered();
+                return Verdict::Done;
+            }
+            Attempt::Reject { reason } => {
+                self.breaker.answered();
+                return self.bury(delivery, delivery.attempts + 1, format!("rejected: {reason}"));
+            }
+            Attempt::Retry { after, reason } => (Failure::Message, after, reason),
+            Attempt::Unavailable { after, reason } => (Failure::Unavailable(after), after, reason),
+        };
+        let mut rng = rand::rng();
+        self.breaker.failed(failure, delivery.lane, now, &mut rng);
+        let blameless = failure != Failure::Message || self.breaker.is_open();
+        let attempts = delivery.attempts.saturating_add(u32::from(!blameless));
+        let policy = self.member.registration().policy();
+        if attempts >= policy.max_attempts {
+            return self.bury(
+                delivery,
+                attempts,
+                format!("failed {attempts} times, at last: {reason}"),
+            );
+        }
+        let age = self.clock.now().since(delivery.received);
+        if age > policy.give_up_after {
+            let hours = age.as_secs() / 3600;
+            return self.bury(
+                delivery,
+                attempts,
+                format!("given up after {hours} hours, at last: {reason}"),
+            );
+        }
+        let wait = after.unwrap_or_else(|| policy.retry_schedule.wait(attempts, &mut rng));
+        let handler = self.member.name();
+        tracing::debug!(%handler, msgid = %delivery.msgid, attempts, %reason, "delivery will be tried again");
+        Verdict::Retry {
+            attempts,
+            due: self.clock.now().plus(wait),
+        }
+    }
+
+    fn bury(&self, delivery: &Pending, attempts: u32, reason: String) -> Verdict {
+        let handler = self.member.name();
+        tracing::warn!(%handler, msgid = %delivery.msgid, seq = delivery.seq.0, attempts, reason, "delivery buried");
+        metrics::counter!(metric::DELIVERIES, "handler" => handler.to_string(), "result" => "dead").increment(1);
+        Verdict::Dead {
+            attempts,
+            at: self.clock.now(),
+            reason: reason.into(),
+        }
+    }
+
+    fn breaker_changed(&self) {
+        let (handler, open) = (self.member.name(), self.breaker.is_open());
+        metrics::gauge!(metric::BREAKER_OPEN, "handler" => handler.to_string()).set(f64::from(u8::from(open)));
+        if open {
+            tracing::error!(%handler, "handler fails for everybody: only probing it until it answers, nothing is buried");
+        } else {
+            tracing::info!(%handler, "handler answers again");
+        }
+    }
+}
