@@ -23,7 +23,7 @@ pub const ANOMALIES: &str = "wecom_kf_anomalies_total";
 pub const SYNC_LAG_SECONDS: &str = "wecom_kf_sync_lag_seconds";
 /// Accounts whose pull waits for an operator, by `app`.
 pub const ACCOUNTS_PAUSED: &str = "wecom_kf_accounts_paused";
-/// Attempts of a handler, by `handler` and `result`.
+/// Attempts of a handler, by `handler` and `result`; `dead` comes on top of the attempt that was the last.
 pub const DELIVERIES: &str = "wecom_kf_deliveries_total";
 /// Time one attempt of a handler took, by `handler`.
 pub const DELIVERY_SECONDS: &str = "wecom_kf_delivery_duration_seconds";
@@ -55,7 +55,10 @@ pub fn describe() {
         "Age of the newest message of the last committed page"
     );
     metrics::describe_gauge!(ACCOUNTS_PAUSED, "Accounts whose pull waits for an operator");
-    metrics::describe_counter!(DELIVERIES, "Attempts of a handler, by result");
+    metrics::describe_counter!(
+        DELIVERIES,
+        "Attempts of a handler, by result; dead counts burials, on top of their last attempt"
+    );
     metrics::describe_histogram!(DELIVERY_SECONDS, Unit::Seconds, "Time one attempt of a handler took");
     metrics::describe_gauge!(DELIVERIES_PENDING, "Deliveries not yet done");
     metrics::describe_gauge!(DEAD_LETTERS, "Deliveries given up and kept for inspection");

@@ -174,7 +174,8 @@ fn sync_settings(sync: &config::Sync, app: &config::App) -> syncer::Settings {
         first_sync_window: sync.first_sync_window,
         backoff: Backoff::new(sync.backoff_min, sync.backoff_max),
         operator_pause: sync.operator_pause,
-        pulls_at_once: app.api_concurrency,
+        // One that waits for a tokenless turn makes no call.
+        pulls_at_once: app.api_concurrency.saturating_add(1),
     }
 }
 
@@ -202,7 +203,8 @@ fn notify(apps: &[CallbackApp], syncer: &Syncer, clock: &Arc<dyn Clock>) -> http
                     .into_iter()
                     .for_each(|open_kfid| wake_ups.granted(open_kfid, clock.now()));
             }
-            Notification::Other { name } => tracing::debug!(%app, name, "callback about something else"),
+            // The edge has counted and logged it.
+            Notification::Other { .. } => {}
         }
     })
 }

@@ -165,7 +165,14 @@ impl App {
             }
         };
         let upkeep = upkeep::run(store, roster, clock, retention, stop.clone());
-        tokio::join!(syncer.run(stop.clone()), dispatcher, upkeep, metrics_upkeep);
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(server.shutdown_grace).await;
+        };
+        tokio::select! {
+            _ = async { tokio::join!(syncer.run(stop.clone()), dispatcher, upkeep, metrics_upkeep) } => {}
+            () = overdue => tracing::warn!("stopped with work in hand: the grace period is over"),
+        }
     }
 
     /// Ready means that the store takes writes and nobody asked the server to stop.
@@ -238,14 +245,8 @@ impl Bound {
             CancellationToken::new(),
         ));
         let callbacks = http::serve(callbacks, app.callback_router(), limits, stop.clone());
-        let overdue = async {
-            stop.cancelled().await;
-            tokio::time::sleep(grace).await;
-        };
-        tokio::select! {
-            _ = async { tokio::join!(callbacks, app.run(stop.clone())) } => tracing::info!("stopped"),
-            () = overdue => tracing::warn!(?grace, "stopped with work in hand: the grace period is over"),
-        }
+        tokio::join!(callbacks, app.run(stop));
+        tracing::info!("stopped");
     }
 }
 

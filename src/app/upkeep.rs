@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -29,26 +29,39 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     tell_of_handlers_that_left(&*store, &roster).await;
-    let (mut prune, mut count) = (interval(PRUNE_EVERY), interval(COUNT_EVERY));
-    prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    count.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let work = async {
+    let prune = async {
+        let mut ticks = every(PRUNE_EVERY);
         loop {
-            let done = tokio::select! {
-                _ = prune.tick() => prune_all(&*store, &*clock, retention).await,
-                _ = count.tick() => count_owed(&*store).await,
-            };
-            if let Err(error) = done {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "upkeep failed, will try again"
-                );
-            }
+            ticks.tick().await;
+            warn_of(prune_all(&*store, &*clock, retention).await);
+        }
+    };
+    let count = async {
+        let mut ticks = every(COUNT_EVERY);
+        loop {
+            ticks.tick().await;
+            warn_of(count_owed(&*store).await);
         }
     };
     tokio::select! {
-        () = work => {}
+        () = prune => {}
+        () = count => {}
         () = stop.cancelled() => {}
+    }
+}
+
+fn every(pause: Duration) -> Interval {
+    let mut ticks = interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn warn_of(done: Result<(), StoreError>) {
+    if let Err(error) = done {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "upkeep failed, will try again"
+        );
     }
 }
 

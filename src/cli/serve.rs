@@ -2,6 +2,7 @@
 
 use std::process::{ExitCode, exit};
 
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use wecom_kf::app::App;
 use wecom_kf::config::Config;
@@ -20,7 +21,10 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             "starting with this config:\n{config}"
         );
         let app = App::builder(config).metrics(telemetry::init_metrics()?).build().await?;
-        app.bind().await?.run(stop).await;
+        // In a task of its own, so that a panic becomes an exit code that supervisors understand.
+        tokio::spawn(app.bind().await?.run(stop))
+            .await
+            .context("the server died")?;
         Ok(ExitCode::SUCCESS)
     })
 }

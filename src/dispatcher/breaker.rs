@@ -101,6 +101,14 @@ impl Breaker {
         self.state = State::healthy();
     }
 
+    /// An attempt had no interest in its message, which says nothing about whether the handler works. If it was the probe,
+    /// the next attempt is.
+    pub(crate) fn skipped(&mut self) {
+        if let State::Failing { probing, .. } = &mut self.state {
+            *probing = false;
+        }
+    }
+
     /// An attempt for a customer in `lane` failed.
     pub(crate) fn failed(&mut self, failure: Failure, lane: Lane, now: Instant, rng: &mut impl Rng) {
         let opens = match &mut self.state {
@@ -229,6 +237,21 @@ mod tests {
         }
         breaker.answered();
         assert_eq!(breaker.gate(now), Gate::Open);
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_skipped_prove_nothing() {
+        let (mut breaker, mut rng, now) = breaker();
+        for customer in ["a", "b", "c", "d", "e"] {
+            breaker.skipped();
+            breaker.failed(Failure::Message, lane(customer), now, &mut rng);
+        }
+        let Gate::ClosedUntil(probe_at) = breaker.gate(now) else {
+            panic!("closed: {breaker:?}")
+        };
+        breaker.probe_started();
+        breaker.skipped();
+        assert_eq!(breaker.gate(probe_at), Gate::Probe, "the next attempt is the probe");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //!
 //! A million owed deliveries cost disk, not memory: a runner holds a bounded window of them and reads on as it drains.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,10 @@ impl Default for Settings {
 /// Runs every handler of `roster` until `stop`, then waits for the attempts in hand and records how they ended.
 ///
 /// What is still running when the grace is over is broken off; its message is handed out again after the next start.
+///
+/// # Panics
+///
+/// If a runner does. Handlers' panics are contained.
 pub async fn run(
     store: Arc<dyn Store>,
     roster: Arc<Roster>,
@@ -64,8 +69,11 @@ pub async fn run(
         runners.spawn(runner.run(stop.clone()));
     }
     while let Some(ended) = runners.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a dispatcher ended unexpectedly; its handler gets nothing until a restart");
+        // A server that silently hands nothing out is worse than one that dies and is started again.
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
         }
     }
 }

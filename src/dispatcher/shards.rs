@@ -13,9 +13,9 @@ pub(crate) struct Shards {
     behind: ShardSet,
     /// Had news since urgent deliveries were last looked for.
     maybe_urgent: ShardSet,
-    /// Stopped at a delivery whose lane is full: a busy customer holds up 1/64 of the others' *reading*, until half of
-    /// the lane is done.
-    stopped_at: HashMap<Shard, Lane>,
+    /// Lanes that were full when a delivery of theirs was read, and the first one that was left out. Reading goes on for
+    /// everybody else; nothing behind it enters the lane before it is read again.
+    overflowing: HashMap<Lane, Seq>,
 }
 
 /// A read that is under way: what was asked.
@@ -31,7 +31,7 @@ impl Shards {
             after: [Seq::default(); Shard::COUNT as usize],
             behind: ShardSet::ALL,
             maybe_urgent: ShardSet::ALL,
-            stopped_at: HashMap::new(),
+            overflowing: HashMap::new(),
         }
     }
 
@@ -48,12 +48,8 @@ impl Shards {
 
     /// What to read next in order, when there is room for `room` deliveries. At most `most` of one shard at a time.
     pub(crate) fn ask(&mut self, room: usize, most: usize, lanes: &Lanes) -> Option<Asked> {
-        self.stopped_at.retain(|_, lane| !lanes.has_drained(*lane));
-        let shards: Vec<_> = self
-            .behind
-            .iter()
-            .filter(|shard| !self.stopped_at.contains_key(shard))
-            .collect();
+        self.go_back_for_drained(lanes);
+        let shards: Vec<_> = self.behind.iter().collect();
         if shards.is_empty() || room == 0 {
             return None;
         }
@@ -91,21 +87,45 @@ impl Shards {
             if stopped.contains(shard) {
                 continue;
             }
-            match offer(row) {
-                Offer::Held => self.after[usize::from(shard.number())] = seq,
-                Offer::Full(full) => {
-                    stopped.insert(shard);
-                    if let Full::Lane(lane) = full {
-                        self.stopped_at.insert(shard, lane);
+            let lane = row.lane;
+            if !self.overflowing.contains_key(&lane) {
+                match offer(row) {
+                    Offer::Held => {}
+                    Offer::Full(Full::Lane(lane)) => {
+                        self.overflowing.insert(lane, seq);
+                    }
+                    Offer::Full(Full::Window) => {
+                        stopped.insert(shard);
+                        continue;
                     }
                 }
             }
+            self.after[usize::from(shard.number())] = seq;
         }
         for Position { shard, .. } in &asked.positions {
             if stopped.contains(*shard) || read[usize::from(shard.number())] >= asked.limit_each {
                 self.behind.insert(*shard);
             }
         }
+    }
+
+    /// Whether deliveries of `lane` were left out: whatever stands behind them has to wait.
+    pub(crate) fn overflows(&self, lane: Lane) -> bool {
+        self.overflowing.contains_key(&lane)
+    }
+
+    /// Goes back to what was left out of lanes that have room again. What was read since is recognised.
+    fn go_back_for_drained(&mut self, lanes: &Lanes) {
+        let (after, behind) = (&mut self.after, &mut self.behind);
+        self.overflowing.retain(|lane, first| {
+            let drained = lanes.has_drained(*lane);
+            if drained {
+                let after = &mut after[usize::from(lane.shard().number())];
+                *after = (*after).min(Seq(first.0 - 1));
+                behind.insert(lane.shard());
+            }
+            !drained
+        });
     }
 
     /// The read failed: it is to be asked again.

@@ -145,6 +145,10 @@ fn customer(message: &Message) -> String {
     message.external_userid.as_ref().unwrap().to_string()
 }
 
+fn number(message: &Message) -> u64 {
+    message.msgid.as_str().rsplit_once('-').unwrap().1.parse().unwrap()
+}
+
 /// Notes the order per customer and whether two of one customer ever ran together.
 #[derive(Default)]
 struct Witness {
@@ -162,7 +166,7 @@ impl Handler for Watched {
             self.0.overlaps.fetch_add(1, Ordering::SeqCst);
         }
         tokio::task::yield_now().await;
-        let number = message.msgid.as_str().rsplit_once('-').unwrap().1.parse().unwrap();
+        let number = number(message);
         self.0
             .seen
             .lock()
@@ -228,6 +232,33 @@ async fn a_poison_message_is_buried_after_its_attempts_and_its_customer_goes_on(
     assert_eq!(house.dead().await, ["wm1-1"]);
     let letters = house.store.dead_letters(DeadSelect::default(), 1).await.unwrap();
     assert!(letters[0].reason.contains("cannot digest"), "{}", letters[0].reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_alone_makes_the_handler_unavailable_is_buried_too() {
+    let handler = crate::handler::from_fn(|_, message| {
+        let poison = message.msgid.as_str() == "wm1-1";
+        async move {
+            if poison {
+                return Err(HandlerError::Unavailable {
+                    after: None,
+                    source: "502".into(),
+                });
+            }
+            Ok(Outcome::Done)
+        }
+    });
+    let mut house = House::with(vec![named("bot", handler)]).await;
+    house.receive(&["wm1", "wm1"]).await;
+    let running = house.open(Settings::default());
+    // Others are answered all the time, so that it cannot be an outage.
+    while house.dead().await.is_empty() {
+        house.receive(&["wm2", "wm3"]).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    house.until_nothing_is_owed().await;
+    running.stop().await;
+    assert_eq!(house.dead().await, ["wm1-1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,16 +337,18 @@ async fn a_rejected_message_is_buried_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_customer_with_a_long_queue_holds_up_no_other_shard() {
+async fn a_customer_with_a_long_queue_holds_up_nobody_else_and_keeps_its_order() {
     let gate = Arc::new(Semaphore::new(0));
+    let hot = Arc::new(Mutex::new(Vec::new()));
     let (done, mut others) = mpsc::unbounded_channel();
     let handler = crate::handler::from_fn({
-        let gate = Arc::clone(&gate);
+        let (gate, hot) = (Arc::clone(&gate), Arc::clone(&hot));
         move |_, message| {
-            let (gate, done) = (Arc::clone(&gate), done.clone());
+            let (gate, hot, done) = (Arc::clone(&gate), Arc::clone(&hot), done.clone());
             async move {
                 if customer(&message) == "hot" {
                     gate.acquire().await.unwrap().forget();
+                    hot.lock().unwrap().push(number(&message));
                 } else {
                     done.send(()).unwrap();
                 }
@@ -328,27 +361,29 @@ async fn a_customer_with_a_long_queue_holds_up_no_other_shard() {
         ..Policy::default()
     };
     let mut house = House::with(vec![named("bot", handler).with_policy(patient)]).await;
-    let hot_shard = Lane::of(&house.claim.account, "hot").shard();
-    house.receive(&["hot"; 300]).await;
-    let names: Vec<String> = (0..200).map(|n| format!("wm{n}")).collect();
-    let elsewhere: Vec<&str> = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| Lane::of(&house.claim.account, name).shard() != hot_shard)
-        .collect();
-    house.receive(&elsewhere).await;
+    let names: Vec<String> = (0..400).map(|n| format!("wm{n}")).collect();
+    // In turns, so that the queue stands before, between and behind the others of its own shard.
+    for half in names.chunks(200) {
+        house.receive(&["hot"; 300]).await;
+        house
+            .receive(&half.iter().map(String::as_str).collect::<Vec<_>>())
+            .await;
+    }
     // No room for the hot customer's queue in the window, were it not for the limit of a lane.
     let running = house.open(Settings {
         window: 250,
-        per_customer: 100,
+        per_customer: 20,
         ..Settings::default()
     });
-    for _ in &elsewhere {
+    for _ in &names {
         others.recv().await.unwrap();
     }
-    gate.add_permits(300);
+    gate.add_permits(600);
     house.until_nothing_is_owed().await;
     running.stop().await;
+    let hot = hot.lock().unwrap();
+    assert_eq!(hot.len(), 600, "each once");
+    assert!(hot.is_sorted(), "in order: {hot:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,8 +93,8 @@ pub enum HandlerError {
         /// What went wrong.
         source: BoxError,
     },
-    /// Whoever stands behind the handler cannot be reached, whatever the message. Uses up no attempt: the message waits
-    /// until it is reached again or is too old.
+    /// Whoever stands behind the handler cannot be reached, probably whatever the message. Three in a row are taken for an
+    /// outage: from then on no attempt is used up, and messages wait until it is over or they are too old.
     Unavailable {
         /// Not before this long, if given.
         after: Option<Duration>,

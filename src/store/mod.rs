@@ -231,7 +231,7 @@ pub enum PageEnds {
 }
 
 /// A message as it goes into the store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewMessage {
     /// WeCom's id of it.
     pub msgid: Msgid,
@@ -282,7 +282,7 @@ pub enum Intake {
 }
 
 /// A delivery that is owed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Pending {
     /// Place in the order.
@@ -352,7 +352,7 @@ pub struct DeadSelect {
 }
 
 /// A delivery that was given up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct DeadLetter {
     /// Handler that could not take it.
@@ -374,3 +374,19 @@ pub struct DeadLetter {
     /// WeCom's JSON, as it came.
     pub body: Box<RawValue>,
 }
+
+/// Shows what is named, and never the body: it holds what people wrote and who they are.
+macro_rules! bodiless_debug {
+    ($name:ident: $($field:ident),+) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $(.field(stringify!($field), &self.$field))+
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+bodiless_debug!(NewMessage: msgid, kind, urgent, owed_to);
+bodiless_debug!(Pending: seq, msgid, attempts, urgent);
+bodiless_debug!(DeadLetter: handler, seq, msgid, kind, attempts, reason);

@@ -175,13 +175,11 @@ impl Lanes {
         self.resting.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// How many more deliveries the window has room for.
+    /// How many more deliveries the window has room for: of the share that is free by number or by size, the smaller.
     pub(crate) fn room(&self) -> usize {
-        if self.waiting_bytes < self.window.bytes {
-            self.window.deliveries.saturating_sub(self.waiting)
-        } else {
-            0
-        }
+        let Window { deliveries, bytes, .. } = self.window;
+        let by_size = deliveries.saturating_mul(bytes.saturating_sub(self.waiting_bytes)) / bytes.max(1);
+        deliveries.saturating_sub(self.waiting).min(by_size)
     }
 
     /// How many deliveries the window holds.

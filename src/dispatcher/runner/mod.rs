@@ -50,7 +50,9 @@ pub(super) struct Runner {
     read_failures: u32,
     read_not_before: Instant,
     unrecorded: Vec<Finish>,
-    recording: Pause<Vec<Seq>>,
+    recording: Pause<Result<Vec<Seq>, StoreClosed>>,
+    /// Nothing can be recorded any more.
+    closed: bool,
     /// Recorded while a read was under way, which may yet bring them back: forgotten when it is over.
     recorded: Vec<Seq>,
     replays: Option<u64>,
@@ -76,6 +78,7 @@ impl Runner {
             read_not_before: Instant::now(),
             unrecorded: Vec::new(),
             recording: None,
+            closed: false,
             recorded: Vec::new(),
             replays: None,
             check_replays: true,
@@ -90,7 +93,7 @@ impl Runner {
         let news = self.store.news();
         let mut replay_check = interval(REPLAY_CHECK);
         replay_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() && !self.closed {
             self.start_attempts();
             self.start_reading();
             self.start_recording();
@@ -192,8 +195,16 @@ impl Runner {
         }
     }
 
-    fn take_recorded(&mut self, mut recorded: Vec<Seq>) {
-        self.recorded.append(&mut recorded);
+    fn take_recorded(&mut self, recorded: Result<Vec<Seq>, StoreClosed>) {
+        match recorded {
+            Ok(mut recorded) => self.recorded.append(&mut recorded),
+            // Whatever was handed out now would be handed out again after a restart.
+            Err(StoreClosed) => {
+                let handler = self.member.name();
+                tracing::error!(%handler, "the store is closed: nothing is handed out any more");
+                self.closed = true;
+            }
+        }
         if self.reading.is_none() {
             self.forget_recorded();
         }
@@ -230,13 +241,16 @@ async fn wait<T>(pause: &mut Pause<T>) -> T {
     value
 }
 
+/// The store takes nothing any more.
+struct StoreClosed;
+
 /// Writes `finished` down, however long the store takes. Returns those that are over.
-async fn record(store: Arc<dyn Store>, finished: Vec<Finish>) -> Vec<Seq> {
+async fn record(store: Arc<dyn Store>, finished: Vec<Finish>) -> Result<Vec<Seq>, StoreClosed> {
     let mut failures = 0;
     loop {
         match store.finish(finished.clone()).await {
             Ok(()) => break,
-            Err(StoreError::Closed) => return Vec::new(),
+            Err(StoreError::Closed) => return Err(StoreClosed),
             Err(error) => {
                 failures += 1;
                 tracing::error!(
@@ -248,9 +262,8 @@ async fn record(store: Arc<dyn Store>, finished: Vec<Finish>) -> Vec<Seq> {
             }
         }
     }
-    finished
+    let over = finished
         .into_iter()
-        .filter(|finish| !matches!(finish.verdict, Verdict::Retry { .. }))
-        .map(|finish| finish.seq)
-        .collect()
+        .filter(|finish| !matches!(finish.verdict, Verdict::Retry { .. }));
+    Ok(over.map(|finish| finish.seq).collect())
 }

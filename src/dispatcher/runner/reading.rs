@@ -8,7 +8,8 @@ use super::{Runner, STORE_BACKOFF};
 use crate::dispatcher::shards::Asked;
 use crate::store::{Pending, StoreError};
 
-/// Deliveries of one shard read at a time.
+/// Deliveries read at a time, and of one shard: bodies may be large, and all of them are in memory at once.
+const READ_AT_ONCE: usize = 1_024;
 const READ_PER_SHARD: usize = 256;
 /// Customers of one shard whose urgent deliveries are read at a time.
 const READ_URGENT_PER_SHARD: usize = 16;
@@ -32,7 +33,11 @@ impl Runner {
         let (store, handler) = (Arc::clone(&self.store), self.member.id());
         // Refilling by spoonfuls would cost a query per delivery; a quarter of the window is worth one.
         let room = self.lanes.room();
-        let worth_it = room >= self.lanes.window() / 4;
+        let room = if room >= self.lanes.window() / 4 {
+            room.min(READ_AT_ONCE)
+        } else {
+            0
+        };
         self.reading = if std::mem::take(&mut self.check_replays) {
             Some(Box::pin(async move {
                 store
@@ -41,10 +46,7 @@ impl Runner {
                     .map(Reading::Replays)
                     .map_err(|error| (None, error))
             }))
-        } else if let Some(asked) = self
-            .shards
-            .ask(if worth_it { room } else { 0 }, READ_PER_SHARD, &self.lanes)
-        {
+        } else if let Some(asked) = self.shards.ask(room, READ_PER_SHARD, &self.lanes) {
             Some(Box::pin(async move {
                 match store.pending(handler, &asked.positions, asked.limit_each).await {
                     Ok(rows) => Ok(Reading::Pending(asked, rows)),
@@ -73,7 +75,7 @@ impl Runner {
                 self.lanes.offer(row, due, now)
             }),
             Ok(Reading::Urgent(rows)) => {
-                for row in rows {
+                for row in rows.into_iter().filter(|row| !self.shards.overflows(row.lane)) {
                     let due = due(&row);
                     // A customer with a full lane gets the rest in its turn.
                     let _ = self.lanes.offer_beyond_window(row, due, now);

@@ -34,8 +34,12 @@ impl Runner {
 
     fn judge(&mut self, delivery: &Pending, attempt: Attempt, now: Instant) -> Verdict {
         let (failure, after, reason) = match attempt {
-            Attempt::Done | Attempt::Skip => {
+            Attempt::Done => {
                 self.breaker.answered();
+                return Verdict::Done;
+            }
+            Attempt::Skip => {
+                self.breaker.skipped();
                 return Verdict::Done;
             }
             Attempt::Reject { reason } => {
@@ -47,8 +51,9 @@ impl Runner {
         };
         let mut rng = rand::rng();
         self.breaker.failed(failure, delivery.lane, now, &mut rng);
-        let blameless = failure != Failure::Message || self.breaker.is_open();
-        let attempts = delivery.attempts.saturating_add(u32::from(!blameless));
+        // While it fails for everybody the message is not to blame; while it fails for this one alone, it may well be.
+        let blamed = !self.breaker.is_open();
+        let attempts = delivery.attempts.saturating_add(u32::from(blamed));
         let policy = self.member.registration().policy();
         if attempts >= policy.max_attempts {
             return self.bury(
