@@ -104,7 +104,7 @@ pub enum AppError {
     #[error("handler {0}: there are two of this name, and a handler's name is its identity: rename one")]
     SharedName(HandlerName),
     /// A port cannot be listened on.
-    #[error("{key} = \"{address}\": cannot listen there")]
+    #[error("{key} = \"{address}\": cannot listen there; {}", mend(source))]
     Bind {
         /// Config key of the address.
         key: &'static str,
@@ -113,6 +113,16 @@ pub enum AppError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// What the operator can do about an address that cannot be listened on.
+fn mend(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => "stop the other process that does, or set another port",
+        io::ErrorKind::AddrNotAvailable => "set an address that this machine has",
+        io::ErrorKind::PermissionDenied => "set a port of 1024 or above, or give this user the right",
+        _ => "set another address",
+    }
 }
 
 impl App {

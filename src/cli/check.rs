@@ -81,6 +81,8 @@ async fn check_app(config: &Config, app: &App, report: &mut Report) {
     };
     match client.ensure_access_token().await {
         Ok(()) => report.good(&app.name, "corp_id and secret are accepted: WeCom gave an access token"),
+        // That it is not asked for again so soon is of no interest here; what refused it is.
+        Err(ApiError::NoAccessToken { source, .. }) => return report.refused(&app.name, "no access token", &source),
         Err(error) => return report.refused(&app.name, "no access token", &error),
     }
     match accounts(&client).await {

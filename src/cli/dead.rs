@@ -2,11 +2,13 @@
 //!
 //! Works on the store itself, whether a server runs on it or not; a running server notices a replay within seconds.
 
+use std::fmt;
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use clap::Subcommand;
 use wecom_kf::clock::{Clock as _, SystemClock};
 use wecom_kf::id::HandlerName;
@@ -44,7 +46,7 @@ enum Action {
     Drop(Which),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Which {
     /// This one, as `list` names it: HANDLER:NUMBER.
@@ -79,6 +81,12 @@ impl FromStr for DeadId {
     }
 }
 
+impl fmt::Display for DeadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.handler, self.seq.0)
+    }
+}
+
 impl From<DeadId> for DeadSelect {
     fn from(id: DeadId) -> Self {
         Self {
@@ -101,6 +109,20 @@ impl From<Which> for DeadSelect {
     }
 }
 
+impl Which {
+    /// None of a kind is as good as asked for; one that was named must have been there.
+    fn require_found(&self, count: u64) -> anyhow::Result<()> {
+        match &self.id {
+            Some(id) if count == 0 => Err(unknown(id)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unknown(id: &DeadId) -> anyhow::Error {
+    anyhow!("no dead letter {id}: those there are, tells `wecom-kf dead list`")
+}
+
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let settings = store::Settings {
         url: options.config.load()?.store.url,
@@ -110,21 +132,26 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         match options.action {
             Action::List { handler, limit } => {
                 for letter in store.dead_letters(DeadSelect { handler, seq: None }, limit).await? {
-                    println!("{}", line(&letter));
+                    writeln!(stdout(), "{}", line(&letter))?;
                 }
             }
             Action::Show { id } => {
-                let found = store.dead_letters(id.into(), 1).await?;
+                let found = store.dead_letters(id.clone().into(), 1).await?;
                 let Some(letter) = found.first() else {
-                    bail!("no such dead letter")
+                    return Err(unknown(&id));
                 };
-                println!("{}\n{}", line(letter), letter.body);
+                writeln!(stdout(), "{}\n{}", line(letter), letter.body)?;
             }
             Action::Replay(which) => {
-                let replayed = store.replay_dead(which.into(), SystemClock.now()).await?;
-                println!("{replayed} to be handed out again");
+                let replayed = store.replay_dead(which.clone().into(), SystemClock.now()).await?;
+                which.require_found(replayed)?;
+                writeln!(stdout(), "{replayed} to be handed out again")?;
             }
-            Action::Drop(which) => println!("{} dropped", store.drop_dead(which.into()).await?),
+            Action::Drop(which) => {
+                let dropped = store.drop_dead(which.clone().into()).await?;
+                which.require_found(dropped)?;
+                writeln!(stdout(), "{dropped} dropped")?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -2,6 +2,7 @@
 //!
 //! 0: done, or asked to stop. 1: failed. 2: wrong usage. 78: wrong config.
 
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,7 +51,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
     /// Path of the config file.
-    #[arg(long, value_name = "FILE", default_value = "config.toml")]
+    #[arg(long, value_name = "FILE", default_value = "config.toml", global = true)]
     config: PathBuf,
 }
 
@@ -78,7 +79,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(options) => demo::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&wecom_kf::message::schema())?);
+            // Not `println`, which panics when the reader, `head` for example, has seen enough.
+            writeln!(stdout(), "{:#}", wecom_kf::message::schema())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Keygen => keygen::run(),

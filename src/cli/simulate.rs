@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         settings.callback = Some(CallbackTarget::new(&options.callback, token, key, corp_id.as_str())?);
         let wecom = Simulator::start(settings)
             .await
-            .with_context(|| format!("cannot serve on {}", options.listen))?;
+            .with_context(|| format!("cannot serve on {}: name a free address with --listen", options.listen))?;
         let base = wecom.base_url();
         println!(
             r#"Simulated WeCom on {base}, calling back {callback}
