@@ -34,6 +34,6 @@ WORKDIR /data
 USER 65532:65532
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
-    CMD ["/usr/local/bin/wecom-kf", "healthcheck", "--config", "/etc/wecom-kf/config.toml"]
+    CMD ["/usr/local/bin/wecom-kf", "healthcheck", "--address", "127.0.0.1:9090"]
 ENTRYPOINT ["/usr/local/bin/wecom-kf"]
 CMD ["serve", "--config", "/etc/wecom-kf/config.toml"]

@@ -1,5 +1,7 @@
 //! `wecom-kf check`: finds what is wrong before customers do, and says on which page of the console it is mended.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,11 +51,17 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 /// Looks at the store as a bystander: a check must neither disturb a running server nor leave a file that belongs to
 /// whoever ran it.
 async fn check_store(url: &str, report: &mut Report) {
-    if url
-        .strip_prefix("sqlite://")
-        .is_some_and(|path| !Path::new(path).exists())
+    if let Some(path) = url.strip_prefix("sqlite://").map(Path::new)
+        && !path.exists()
     {
-        return report.note("store", &format!("{url} does not exist yet: the first start makes it"));
+        let folder = nearest_folder(path);
+        return match try_to_write(folder) {
+            Ok(()) => report.note("store", &format!("{url} does not exist yet: the first start makes it")),
+            Err(error) => report.bad(
+                "store",
+                &format!("{url} cannot be made in {}: {error}", folder.display()),
+            ),
+        };
     }
     let looked = async {
         let store = store::open_operator(&store::Settings { url: url.to_owned() })?;
@@ -72,6 +80,18 @@ async fn check_store(url: &str, report: &mut Report) {
         }
         Err(error) => report.bad("store", &chain(&error)),
     }
+}
+
+/// Folder nearest to `path` that exists.
+fn nearest_folder(path: &Path) -> &Path {
+    let above = path.ancestors().skip(1).find(|folder| folder.exists());
+    above.unwrap_or_else(|| Path::new("."))
+}
+
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    let probe = folder.join(format!(".wecom-kf-check-{:016x}", rand::random::<u64>()));
+    File::create_new(&probe)?;
+    fs::remove_file(probe)
 }
 
 async fn check_app(config: &Config, app: &App, report: &mut Report) {

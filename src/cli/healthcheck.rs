@@ -11,12 +11,19 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
+    /// Admin address of the server, instead of asking the config for it: a config that is being edited says nothing about
+    /// a server that runs.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<SocketAddr>,
     #[command(flatten)]
     config: super::ConfigFile,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let address = reachable(options.config.load()?.server.admin_listen);
+    let address = match options.address {
+        Some(address) => address,
+        None => reachable(options.config.load()?.server.admin_listen),
+    };
     let mut stream =
         TcpStream::connect_timeout(&address, TIMEOUT).with_context(|| format!("cannot reach {address}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
