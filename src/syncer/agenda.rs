@@ -155,22 +155,24 @@ impl Agenda {
         self.alarms.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Rings the alarms that are due: each asks for a pull.
-    pub(super) fn ring(&mut self, now: Instant) {
+    /// Rings the alarms that are due, which ends rests. Returns whose they are: each is to be asked for.
+    pub(super) fn ring(&mut self, now: Instant) -> Vec<OpenKfid> {
+        let mut due = Vec::new();
         while let Some(Reverse((at, _))) = self.alarms.peek()
             && *at <= now
         {
             let Some(Reverse((at, open_kfid))) = self.alarms.pop() else {
-                return;
+                break;
             };
             let account = self.account(&open_kfid);
             if account.alarm == Some(at) {
                 account.alarm = None;
                 account.rests_until = None;
-                let fare = account.wanted.take().unwrap_or(Fare::Tokenless);
-                self.want(&open_kfid, fare, now);
+                account.wanted = None;
+                due.push(open_kfid);
             }
         }
+        due
     }
 
     fn queue(&mut self, open_kfid: &OpenKfid, fare: Fare) {
@@ -270,7 +272,8 @@ mod tests {
         agenda.want(&a, Fare::Token, now);
         assert_eq!(agenda.next(), None);
         assert_eq!(agenda.next_alarm(), Some(until));
-        agenda.ring(until);
+        assert_eq!(agenda.ring(until), [a.clone()]);
+        agenda.want(&a, Fare::Token, until);
         assert_eq!(agenda.next(), Some((a, Fare::Token)));
     }
 
@@ -280,9 +283,20 @@ mod tests {
         let later = now + Duration::from_secs(60);
         agenda.set_alarm(&a, now);
         agenda.set_alarm(&a, later);
-        agenda.ring(now);
-        assert_eq!(agenda.next(), None);
-        agenda.ring(later);
-        assert_eq!(agenda.next(), Some((a, Fare::Tokenless)));
+        assert_eq!(agenda.ring(now), []);
+        assert_eq!(agenda.ring(later), [a]);
+    }
+
+    #[tokio::test]
+    async fn a_pull_puts_off_the_alarm_that_was_set_before_it() {
+        let (mut agenda, now, [a]) = (Agenda::new(8), Instant::now(), ids(["a"]));
+        let [first, second] = [60, 90].map(|secs| now + Duration::from_secs(secs));
+        agenda.set_alarm(&a, first);
+        agenda.want(&a, Fare::Token, now);
+        assert!(agenda.next().is_some());
+        agenda.ended(&a);
+        agenda.set_alarm(&a, second);
+        assert_eq!(agenda.ring(first), []);
+        assert_eq!(agenda.ring(second), [a]);
     }
 }

@@ -75,7 +75,7 @@ pub(super) struct Pull {
     /// Messages asked for at once.
     pub(super) limit: u32,
     pub(super) fare: Fare,
-    /// Pages committed so far.
+    /// Pages committed so far that brought the account on.
     pub(super) pages: u32,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Pull {
 pub(super) struct Ended {
     pub(super) account: AccountKey,
     pub(super) claim: Option<Claim>,
-    /// Pages committed.
+    /// Pages committed that brought the account on.
     pub(super) pages: u32,
     pub(super) end: End,
 }
@@ -118,6 +118,9 @@ impl Pull {
             };
             if moved || !empty || !more {
                 self.commit(claim, page, ends).await?;
+            }
+            if moved || !more {
+                self.pages += 1;
             }
             unmoved = if moved { 0 } else { unmoved + 1 };
             match (more, moved || !empty) {
@@ -232,7 +235,6 @@ impl Pull {
                     metrics::gauge!(metric::SYNC_LAG_SECONDS, "app" => app.to_string()).set(lag);
                 }
                 self.claim = Some(stored.claim);
-                self.pages += 1;
                 Ok(())
             }
             Commit::Superseded => {

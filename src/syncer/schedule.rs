@@ -56,7 +56,9 @@ impl Schedule {
         }
         while !stop.is_cancelled() {
             self.hear_wake_ups();
-            self.agenda.ring(Instant::now());
+            for open_kfid in self.agenda.ring(Instant::now()) {
+                self.want(&open_kfid);
+            }
             self.start_listing();
             self.start_pulls(&stop);
             let list_at = self.listing.is_empty().then_some(self.list_at);
@@ -185,7 +187,8 @@ impl Schedule {
                 self.agenda.wake(open_kfid, now);
                 self.want(open_kfid);
             }
-            End::NeedsTokenless => self.agenda.want(open_kfid, Fare::Tokenless, now),
+            // With a token again, if one came meanwhile.
+            End::NeedsTokenless => self.want(open_kfid),
             End::NoProgress => {
                 tracing::warn!(%account, "WeCom says there is more but does not move the cursor, will ask again later");
                 self.count_failure("no_progress");
@@ -349,25 +352,33 @@ impl Schedule {
 /// They are only a hint for the next start, so a store that fails costs nothing but a warning.
 pub(super) async fn save_wake_ups(source: Arc<Source>, stop: CancellationToken) {
     let mut changed = source.wake_ups.subscribe();
+    // Some may have come before anybody listened.
+    changed.mark_changed();
     let mut failures = 0;
-    while !stop.is_cancelled() {
+    loop {
         tokio::select! {
             Ok(()) = changed.changed() => {}
             () = stop.cancelled() => {}
         }
-        if let Err(error) = save_once(&source).await {
-            failures += 1;
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "cannot save wake-ups, will try again"
-            );
-            let wait = source.settings.backoff.wait(failures, &mut rand::rng());
-            tokio::select! {
-                () = sleep(wait) => changed.mark_changed(),
-                () = stop.cancelled() => {}
+        // Looked at before the save, so that whatever came before the stop is in it.
+        let last = stop.is_cancelled();
+        match save_once(&source).await {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot save wake-ups, will try again"
+                );
+                let wait = source.settings.backoff.wait(failures, &mut rand::rng());
+                tokio::select! {
+                    () = sleep(wait) => changed.mark_changed(),
+                    () = stop.cancelled() => {}
+                }
             }
-        } else {
-            failures = 0;
+        }
+        if last {
+            return;
         }
     }
 }

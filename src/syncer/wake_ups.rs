@@ -136,7 +136,11 @@ impl WakeUps {
         let mut wake_ups = Vec::new();
         for (open_kfid, entry) in &mut self.told().entries {
             if let Some(at) = entry.unsaved.take() {
-                let token = entry.token.as_ref().map(|(token, _)| token.clone());
+                // A token is as old as the callback that brought it, whatever came after.
+                let (token, at) = entry
+                    .token
+                    .clone()
+                    .map_or((None, at), |(token, came)| (Some(token), came));
                 let account = AccountKey::new(self.app.clone(), open_kfid.clone());
                 wake_ups.push(WakeUp { account, token, at });
             }
@@ -222,6 +226,16 @@ mod tests {
         assert_eq!(board.number(&wk1), 0, "not known yet");
         board.saved(&[unsaved[0].account.clone()], &[7]);
         assert_eq!(board.number(&wk1), 7);
+    }
+
+    #[test]
+    fn a_later_wake_up_without_a_token_makes_the_saved_token_no_younger() {
+        let (board, wk1) = board();
+        board.wake(wk1.clone(), Some(CallbackToken::new("ENC1")), UnixMillis(1));
+        board.wake(wk1, None, UnixMillis(500_000));
+        let unsaved = board.take_unsaved();
+        assert_eq!(unsaved[0].token.as_ref().unwrap().expose(), "ENC1");
+        assert_eq!(unsaved[0].at, UnixMillis(1));
     }
 
     #[test]

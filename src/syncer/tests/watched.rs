@@ -1,0 +1,171 @@
+//! A store that remembers what was committed, and fails on demand.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, HandlerName};
+use crate::store::{
+    AccountState, Backlog, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, News, Page, Pending,
+    Position, Store, StoreError, WakeUp,
+};
+
+/// What happens to a commit.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trouble {
+    /// It fails, and nothing was written.
+    Full,
+    /// It is written, and fails all the same.
+    AnswerLost,
+    /// Somebody else claimed the account just before.
+    Superseded,
+}
+
+/// What became of a page.
+#[derive(Clone, Debug)]
+pub(super) struct Committed {
+    pub(super) cursor: Option<Box<str>>,
+    pub(super) superseded: bool,
+    /// Rows that it added.
+    pub(super) new: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Watched {
+    inner: Arc<dyn Store>,
+    committed: Mutex<Vec<Committed>>,
+    pub(super) troubles: Mutex<VecDeque<Trouble>>,
+    /// Commits that may go on.
+    pub(super) gate: Semaphore,
+    /// Commits that have come to the gate.
+    pub(super) arrived: Semaphore,
+}
+
+impl Watched {
+    pub(super) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            committed: Mutex::default(),
+            troubles: Mutex::default(),
+            gate: Semaphore::new(1_000_000),
+            arrived: Semaphore::new(0),
+        })
+    }
+
+    pub(super) fn committed(&self) -> Vec<Committed> {
+        self.committed.lock().unwrap().clone()
+    }
+
+    /// Rows added since the start.
+    pub(super) fn rows(&self) -> usize {
+        self.committed().iter().map(|committed| committed.new).sum()
+    }
+
+    fn note(&self, page: &Page, commit: &Commit) {
+        let (superseded, new) = match commit {
+            Commit::Superseded => (true, 0),
+            Commit::Stored(stored) => {
+                let new = stored.messages.iter().filter(|intake| **intake == Intake::New);
+                (false, new.count())
+            }
+        };
+        let cursor = page.next_cursor.clone();
+        self.committed.lock().unwrap().push(Committed {
+            cursor,
+            superseded,
+            new,
+        });
+    }
+}
+
+#[async_trait]
+impl Store for Watched {
+    async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
+        self.arrived.add_permits(1);
+        self.gate.acquire().await.unwrap().forget();
+        let trouble = self.troubles.lock().unwrap().pop_front();
+        match trouble {
+            Some(Trouble::Full) => return Err(StoreError::Full("disk".into())),
+            Some(Trouble::Superseded) => drop(self.inner.claim(&page.claim.account, page.received).await?),
+            Some(Trouble::AnswerLost) | None => {}
+        }
+        let commit = self.inner.commit_page(page.clone()).await?;
+        self.note(&page, &commit);
+        match trouble {
+            Some(Trouble::AnswerLost) => Err(StoreError::Backend("gone".into())),
+            _ => Ok(commit),
+        }
+    }
+
+    async fn register_handlers(&self, names: &[HandlerName]) -> Result<Vec<HandlerId>, StoreError> {
+        self.inner.register_handlers(names).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.inner.backlog().await
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountState>, StoreError> {
+        self.inner.accounts().await
+    }
+
+    async fn record_wake_ups(&self, wake_ups: Vec<WakeUp>) -> Result<Vec<u64>, StoreError> {
+        self.inner.record_wake_ups(wake_ups).await
+    }
+
+    async fn claim(&self, account: &AccountKey, now: UnixMillis) -> Result<Claim, StoreError> {
+        self.inner.claim(account, now).await
+    }
+
+    async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError> {
+        self.inner.reset_cursor(claim).await
+    }
+
+    async fn pending(&self, handler: HandlerId, after: &[Position], each: usize) -> Result<Vec<Pending>, StoreError> {
+        self.inner.pending(handler, after, each).await
+    }
+
+    async fn pending_urgent(
+        &self,
+        handler: HandlerId,
+        after: &[Position],
+        each: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        self.inner.pending_urgent(handler, after, each).await
+    }
+
+    async fn finish(&self, finished: Vec<Finish>) -> Result<(), StoreError> {
+        self.inner.finish(finished).await
+    }
+
+    async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.inner.dead_letters(select, limit).await
+    }
+
+    async fn replay_dead(&self, select: DeadSelect, now: UnixMillis) -> Result<u64, StoreError> {
+        self.inner.replay_dead(select, now).await
+    }
+
+    async fn drop_dead(&self, select: DeadSelect) -> Result<u64, StoreError> {
+        self.inner.drop_dead(select).await
+    }
+
+    async fn replays(&self) -> Result<u64, StoreError> {
+        self.inner.replays().await
+    }
+
+    async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        self.inner.prune(before, limit).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.inner.check().await
+    }
+
+    fn news(&self) -> News {
+        self.inner.news()
+    }
+}
