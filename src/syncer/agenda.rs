@@ -3,8 +3,7 @@
 //! Accounts with a callback's token go first and side by side; accounts without wait in a line of their own, one at a
 //! time, because WeCom allows few calls without a token.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
@@ -18,7 +17,8 @@ pub(super) struct Agenda {
     accounts: HashMap<OpenKfid, Account>,
     with_token: VecDeque<OpenKfid>,
     tokenless: VecDeque<OpenKfid>,
-    alarms: BinaryHeap<Reverse<(Instant, OpenKfid)>>,
+    /// At most one of each account.
+    alarms: BTreeSet<(Instant, OpenKfid)>,
     /// Pulls at once.
     slots: usize,
     pulling: usize,
@@ -60,7 +60,7 @@ impl Agenda {
             accounts: HashMap::new(),
             with_token: VecDeque::new(),
             tokenless: VecDeque::new(),
-            alarms: BinaryHeap::new(),
+            alarms: BTreeSet::new(),
             slots,
             pulling: 0,
             pulling_tokenless: false,
@@ -112,7 +112,7 @@ impl Agenda {
             let account = self.account(open_kfid);
             account.state = State::Pulling(*fare);
             account.wanted = None;
-            account.alarm = None;
+            self.clear_alarm(open_kfid);
             self.pulling += 1;
             self.pulling_tokenless |= *fare == Fare::Tokenless;
         }
@@ -146,31 +146,33 @@ impl Agenda {
 
     /// Looks at `open_kfid` again at `at`. Replaces an earlier alarm.
     pub(super) fn set_alarm(&mut self, open_kfid: &OpenKfid, at: Instant) {
+        self.clear_alarm(open_kfid);
         self.account(open_kfid).alarm = Some(at);
-        self.alarms.push(Reverse((at, open_kfid.clone())));
+        self.alarms.insert((at, open_kfid.clone()));
+    }
+
+    fn clear_alarm(&mut self, open_kfid: &OpenKfid) {
+        if let Some(at) = self.account(open_kfid).alarm.take() {
+            self.alarms.remove(&(at, open_kfid.clone()));
+        }
     }
 
     /// When the next alarm rings.
     pub(super) fn next_alarm(&self) -> Option<Instant> {
-        self.alarms.peek().map(|Reverse((at, _))| *at)
+        self.alarms.first().map(|(at, _)| *at)
     }
 
     /// Rings the alarms that are due, which ends rests. Returns whose they are: each is to be asked for.
     pub(super) fn ring(&mut self, now: Instant) -> Vec<OpenKfid> {
         let mut due = Vec::new();
-        while let Some(Reverse((at, _))) = self.alarms.peek()
-            && *at <= now
+        while self.alarms.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, open_kfid)) = self.alarms.pop_first()
         {
-            let Some(Reverse((at, open_kfid))) = self.alarms.pop() else {
-                break;
-            };
             let account = self.account(&open_kfid);
-            if account.alarm == Some(at) {
-                account.alarm = None;
-                account.rests_until = None;
-                account.wanted = None;
-                due.push(open_kfid);
-            }
+            account.alarm = None;
+            account.rests_until = None;
+            account.wanted = None;
+            due.push(open_kfid);
         }
         due
     }
