@@ -92,7 +92,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 impl ConfigFile {
     /// Reads the config and tells its warnings.
     fn load(&self) -> anyhow::Result<Config> {
-        let Loaded { config, warnings, .. } = Config::load(&self.config, &Environment::of_process())?;
+        let loaded = Config::load(&self.config, &Environment::of_process());
+        let Loaded { config, warnings, .. } = loaded.map_err(|error| match error {
+            ConfigError::Read { .. } => anyhow::Error::from(error).context("no config: name its file with --config"),
+            ConfigError::Syntax { .. } => anyhow::Error::from(error).context(self.config.display().to_string()),
+            _ => error.into(),
+        })?;
         for warning in warnings {
             eprintln!("wecom-kf: warning: {warning}");
         }

@@ -41,7 +41,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             .open_kfid
             .clone();
         let (token, key) = (SecretString::from(TOKEN), SecretString::from(ENCODING_AES_KEY));
-        settings.callback = Some(CallbackTarget::new(&options.callback, token, key, corp_id.as_str())?);
+        let target = CallbackTarget::new(&options.callback, token, key, corp_id.as_str());
+        settings.callback = Some(target.with_context(|| format!("--callback {}", options.callback))?);
         let wecom = Simulator::start(settings)
             .await
             .with_context(|| format!("cannot serve on {}: name a free address with --listen", options.listen))?;

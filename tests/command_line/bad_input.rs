@@ -77,8 +77,24 @@ fn a_config_that_is_not_there_is_named() {
     let ended = run(["serve", "--config", "/nowhere/config.toml"]);
     assert_says(
         ended.complaint(78),
-        &["/nowhere/config.toml", "cannot be read", "No such file"],
+        &["--config", "/nowhere/config.toml cannot be read", "No such file"],
     );
+    nothing_served(&ended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_that_is_no_toml_is_refused_by_file_and_place() {
+    let stage = Stage::new("").await;
+    stage.change("[log]", "[log");
+    let file = stage.config.to_str().unwrap();
+    let line = stage.text().lines().position(|line| line == "[log").unwrap() + 1;
+    refused(&stage, 78, &[file, &format!("line {line}, column ")]);
+}
+
+#[test]
+fn a_callback_url_that_is_none_is_refused_by_its_option() {
+    let ended = run(["simulate", "--callback", "here"]);
+    assert_says(ended.complaint(1), &["--callback here", "http or https url"]);
     nothing_served(&ended);
 }
 
