@@ -1,7 +1,7 @@
 //! Hands every stored message to every handler it is owed to.
 //!
-//! Each handler has a [`runner`] of its own, so that none waits for another. A runner reads owed deliveries from the
-//! store into [`lanes`], one lane per customer, tries the first of each, and records how it ended. It never sees the
+//! Each handler has a `runner` of its own, so that none waits for another. A runner reads owed deliveries from the
+//! store into `lanes`, one lane per customer, tries the first of each, and records how it ended. It never sees the
 //! syncer: a committed page rings the store's bell, and the bell only says where to look.
 //!
 //! A million owed deliveries cost disk, not memory: a runner holds a bounded window of them and reads on as it drains.

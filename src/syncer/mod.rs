@@ -1,7 +1,7 @@
 //! Pulls messages with `sync_msg` and commits each page together with the cursor after it.
 //!
-//! A callback only [wakes](WakeUps::wake) an account. A [`schedule`] for each application decides which account is
-//! pulled when, a [`pull`] fetches and commits its pages, and nothing before the commit has to survive a crash: at
+//! A callback only [wakes](WakeUps::wake) an account. A `schedule` for each application decides which account is
+//! pulled when, a `pull` fetches and commits its pages, and nothing before the commit has to survive a crash: at
 //! start, and on a slow timer, every known account is pulled as if it had been notified.
 //!
 //! Source: <https://developer.work.weixin.qq.com/document/path/94670>
