@@ -30,3 +30,8 @@ pub mod syncer;
 pub mod telemetry;
 #[doc = include_str!("walkthrough.md")]
 pub mod walkthrough {}
+
+/// Compiles the Rust of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
