@@ -55,7 +55,8 @@ impl Builder {
         }
     }
 
-    /// Opens the store, registers the handlers and makes the clients. Calls nobody and binds no port.
+    /// Opens the store, registers the handlers and makes the clients. Calls nobody and binds no port. Opening the store
+    /// blocks the thread while it reads and writes files, for milliseconds as a rule.
     ///
     /// # Errors
     ///
