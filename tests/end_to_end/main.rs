@@ -52,6 +52,16 @@ async fn nothing_is_lost_doubled_or_disordered_by_any_single_fault() {
         let dial = match fault {
             // A token is asked for once: this must fail several times in a row to be felt.
             Fault::GettokenFails | Fault::GettokenLimited => Dial::Next(3),
+            // Most pulls are quick enough to need their token once.
+            Fault::CallbackTokenRefused => Dial::Chance(0.5),
+            // These need a page with room for them, of which there are few.
+            Fault::DuplicateItem
+            | Fault::ChangedItem
+            | Fault::NonObjectItem
+            | Fault::ItemWithoutMsgid
+            | Fault::UnknownMsgtype
+            | Fault::NullFields
+            | Fault::HugeFields => Dial::Chance(1.0),
             _ => Dial::Chance(0.2),
         };
         stage.wecom.set_faults(quick(Faults::only(*fault, dial)));
