@@ -44,12 +44,7 @@ async fn play(options: &Options) -> anyhow::Result<ExitCode> {
     let folder = Folder::new()?;
     let settings = Settings::default();
     let (corp_id, secret) = (settings.corp_id.clone(), settings.secret.clone());
-    let account = settings
-        .accounts
-        .first()
-        .context("the simulator has no account")?
-        .open_kfid
-        .clone();
+    let account = super::first_account(&settings)?;
     let wecom = Simulator::start(settings)
         .await
         .context("cannot start the simulated WeCom")?;

@@ -6,8 +6,11 @@ use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use wecom_kf::config::{Config, ConfigError, Environment, Loaded};
+use wecom_kf::id::OpenKfid;
+use wecom_kf::simulator;
 
 mod check;
 mod dead;
@@ -103,6 +106,12 @@ impl ConfigFile {
         }
         Ok(config)
     }
+}
+
+/// The account that the simulator's customers talk to.
+fn first_account(settings: &simulator::Settings) -> anyhow::Result<OpenKfid> {
+    let account = settings.accounts.first().context("the simulator has no account")?;
+    Ok(account.open_kfid.clone())
 }
 
 /// The runtime every command runs on.

@@ -34,12 +34,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let mut settings = Settings::default();
         settings.listen = options.listen;
         let (corp_id, secret) = (settings.corp_id.clone(), settings.secret.clone());
-        let account = settings
-            .accounts
-            .first()
-            .context("the simulator has no account")?
-            .open_kfid
-            .clone();
+        let account = super::first_account(&settings)?;
         let (token, key) = (SecretString::from(TOKEN), SecretString::from(ENCODING_AES_KEY));
         let target = CallbackTarget::new(&options.callback, token, key, corp_id.as_str());
         settings.callback = Some(target.with_context(|| format!("--callback {}", options.callback))?);

@@ -110,24 +110,25 @@ impl Pull {
                 () = stop.cancelled() => return Ok(End::Stopped),
             };
             let moved = page.next_cursor.is_some() && page.next_cursor != claim.cursor;
-            let (more, empty) = (page.has_more, page.items.is_empty());
+            let more = page.has_more;
+            if more && !moved && page.items.is_empty() {
+                return Ok(End::NoProgress);
+            }
             let ends = if more {
                 PageEnds::More
             } else {
                 PageEnds::Pull { answers }
             };
-            if moved || !empty || !more {
-                self.commit(claim, page, ends).await?;
-            }
+            self.commit(claim, page, ends).await?;
             if moved || !more {
                 self.pages += 1;
             }
+            if !more {
+                return Ok(End::Reached);
+            }
             unmoved = if moved { 0 } else { unmoved + 1 };
-            match (more, moved || !empty) {
-                (false, _) => return Ok(End::Reached),
-                (true, false) => return Ok(End::NoProgress),
-                (true, true) if unmoved >= UNMOVED_PAGES => return Ok(End::NoProgress),
-                (true, true) => {}
+            if unmoved >= UNMOVED_PAGES {
+                return Ok(End::NoProgress);
             }
         }
         Ok(End::Yielded)
@@ -151,29 +152,22 @@ impl Pull {
     async fn fetch(&self, claim: &Claim) -> Result<SyncPage, End> {
         let Source { client, wake_ups, .. } = &*self.source;
         let open_kfid = &self.account.open_kfid;
-        let (cursor, limit) = (claim.cursor.as_deref(), self.limit);
+        let tokenless = SyncMsg {
+            open_kfid,
+            cursor: claim.cursor.as_deref(),
+            token: None,
+            limit: self.limit,
+        };
         loop {
             let token = match self.ticket().await? {
                 Ticket::Token(token) => token,
-                Ticket::Turn(turn) => {
-                    let request = SyncMsg {
-                        open_kfid,
-                        cursor,
-                        token: None,
-                        limit,
-                    };
-                    return client.sync_msg_in_turn(&request, turn).await.map_err(End::Api);
-                }
+                Ticket::Turn(turn) => return client.sync_msg_in_turn(&tokenless, turn).await.map_err(End::Api),
             };
-            match client
-                .sync_msg(&SyncMsg {
-                    open_kfid,
-                    cursor,
-                    token: Some(&token),
-                    limit,
-                })
-                .await
-            {
+            let token_paid = SyncMsg {
+                token: Some(&token),
+                ..tokenless
+            };
+            match client.sync_msg(&token_paid).await {
                 Err(error) if error.errcode() == Some(ErrCode::INVALID_CALLBACK_TOKEN) => {
                     tracing::debug!(account = %self.account, "callback token refused, going on without it");
                     wake_ups.token_refused(open_kfid, &token);

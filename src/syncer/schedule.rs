@@ -265,8 +265,11 @@ impl Schedule {
         if state.cursor_refusals >= CURSOR_REFUSALS
             && let Some(claim) = state.claim.take()
         {
-            tracing::error!(%account, error = error as &dyn std::error::Error, "cursor given up: reading three days again; messages older than that and \
-                not yet pulled are lost");
+            tracing::error!(
+                %account,
+                error = error as &dyn std::error::Error,
+                "cursor given up: reading three days again; what is older and was not yet pulled is lost"
+            );
             metrics::counter!(metric::CURSOR_RESETS, "app" => self.app.to_string()).increment(1);
             match self.source.store.reset_cursor(claim).await {
                 Ok(claim) => self.agenda.account(&account.open_kfid).claim = claim,

@@ -5,7 +5,8 @@
 //! seen acts once.
 //!
 //! Whether a failure is the message's or the endpoint's decides who waits. An endpoint that cannot be reached, or says
-//! itself that it is overloaded, fails every message alike, so no message uses up an attempt on it.
+//! itself that it is overloaded, probably fails every message alike: three in a row are taken for an outage, in which no
+//! message uses up an attempt.
 //!
 //! Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 
