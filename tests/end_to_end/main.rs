@@ -185,6 +185,37 @@ async fn the_admin_side_tells_of_health_readiness_and_the_metrics_of_the_contrac
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_message_is_counted() {
+    let stage = Stage::with_accounts(1, Pace::Fast).await;
+    stage.wecom.set_fault(Fault::NonObjectItem, Dial::Chance(1.0));
+    stage.wecom.set_fault(Fault::UnknownMsgtype, Dial::Chance(1.0));
+    stage.wecom.set_fault(Fault::ChangedItem, Dial::Chance(1.0));
+    let server = stage.start();
+    stage.say(50, Bells::Once);
+    stage.all_arrived().await;
+    // The odd ones come with the same page or with one of the polls that follow.
+    let counted = async {
+        loop {
+            let metrics = reqwest::get(format!("http://{}/metrics", server.admin)).await.unwrap();
+            let metrics = metrics.text().await.unwrap();
+            let counts = |problem| {
+                metrics.contains(&format!(
+                    r#"wecom_kf_anomalies_total{{app="main",problem="{problem}"}}"#
+                ))
+            };
+            if ["malformed", "unknown", "conflicting"].into_iter().all(counts) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), counted)
+        .await
+        .expect("they are counted within a minute");
+    assert!(server.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_stops_at_once() {
     let stage = Stage::with_accounts(1, Pace::Fast).await;
     stage.receiver.set_stuck();
