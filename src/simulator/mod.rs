@@ -127,8 +127,10 @@ impl Simulator {
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
+        let authorities = reqwest::Certificate::from_pem_bundle(settings.callback_authorities.as_bytes());
         let client = reqwest::Client::builder()
             .no_proxy()
+            .tls_certs_merge(authorities.map_err(io::Error::other)?)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(io::Error::other)?;

@@ -29,6 +29,8 @@ pub struct Settings {
     pub accounts: Vec<Account>,
     /// Where callbacks go. Without it none are sent.
     pub callback: Option<CallbackTarget>,
+    /// Certificates in PEM that callbacks over HTTPS trust beside the system's: those of a proxy under test.
+    pub callback_authorities: String,
     /// Time for everything that WeCom measures in minutes, hours and days.
     pub clock: Arc<dyn Clock>,
     /// What all chance depends on: the same seed and the same calls in the same order make the same answers.
@@ -56,6 +58,7 @@ impl Default for Settings {
             secret: SecretString::from("simulated-secret"),
             accounts: vec![Account::new("wkSimulatedAccount00000000000001", "客服小助手")],
             callback: None,
+            callback_authorities: String::new(),
             clock: Arc::new(SystemClock),
             seed: 0,
             access_token_lifetime: Duration::from_secs(7_200),
