@@ -44,6 +44,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
     ("clap", &["cli", "main"]),
     ("anyhow", &["cli", "main"]),
+    ("listenfd", &["cli"]),
 ];
 
 /// Lines of a file, its tests aside.

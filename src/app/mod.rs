@@ -20,7 +20,7 @@
 //! ```
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +113,9 @@ pub enum AppError {
         /// What the system says.
         source: io::Error,
     },
+    /// A socket that was handed over cannot be listened on.
+    #[error("cannot listen on the socket that was handed over")]
+    HandedOver(#[source] io::Error),
 }
 
 /// What the operator can do about an address that cannot be listened on.
@@ -143,6 +146,22 @@ impl App {
     /// [`AppError::Bind`], naming the config key.
     pub async fn bind(self) -> Result<Bound, AppError> {
         let callbacks = listen("server.listen", self.server.listen).await?;
+        self.bind_admin(callbacks).await
+    }
+
+    /// Binds the admin address of the config, and takes callbacks on `callbacks` instead of the address of the config.
+    /// Whoever holds that socket open as well, as systemd does, lets callers wait in its queue while the server restarts.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::HandedOver`] and [`AppError::Bind`].
+    pub async fn bind_to(self, callbacks: net::TcpListener) -> Result<Bound, AppError> {
+        callbacks.set_nonblocking(true).map_err(AppError::HandedOver)?;
+        let callbacks = TcpListener::from_std(callbacks).map_err(AppError::HandedOver)?;
+        self.bind_admin(callbacks).await
+    }
+
+    async fn bind_admin(self, callbacks: TcpListener) -> Result<Bound, AppError> {
         let admin = listen("server.admin_listen", self.server.admin_listen).await?;
         Ok(Bound {
             app: self,

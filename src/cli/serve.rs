@@ -1,8 +1,14 @@
 //! `wecom-kf serve`.
+//!
+//! Callbacks come in at `server.listen`, or on the socket that a supervisor opened and hands over as systemd does
+//! (`LISTEN_FDS`): it stays open while the server restarts, and callers wait in its queue instead of being refused.
+//!
+//! Source: <https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html>
 
 use std::process::{ExitCode, exit};
 
 use anyhow::Context as _;
+use listenfd::ListenFd;
 use tokio_util::sync::CancellationToken;
 use wecom_kf::app::App;
 use wecom_kf::config::Config;
@@ -10,6 +16,10 @@ use wecom_kf::shutdown::Signals;
 use wecom_kf::telemetry;
 
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
+    // Changes the environment, so before there are other threads.
+    let socket = ListenFd::from_env()
+        .take_tcp_listener(0)
+        .context("LISTEN_FDS announces a socket for callbacks: hand over one that listens, or unset it")?;
     telemetry::init_logs(&config.log)?;
     super::runtime()?.block_on(async {
         // Heard from the first moment, so that a signal during a slow start is not lost.
@@ -21,10 +31,12 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             "starting with this config:\n{config}"
         );
         let app = App::builder(config).metrics(telemetry::init_metrics()?).build().await?;
+        let bound = match socket {
+            Some(socket) => app.bind_to(socket).await?,
+            None => app.bind().await?,
+        };
         // In a task of its own, so that a panic becomes an exit code that supervisors understand.
-        tokio::spawn(app.bind().await?.run(stop))
-            .await
-            .context("the server died")?;
+        tokio::spawn(bound.run(stop)).await.context("the server died")?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use wecom_kf::simulator::Simulator;
 use wecom_kf::store;
 
-use crate::command::{Ended, assert_says, run, run_on};
+use crate::command::{Ended, assert_says, run, run_on, run_with};
 use crate::stage::Stage;
 
 /// What `serve` says on the stage's config, which must be wrong.
@@ -70,6 +70,15 @@ async fn two_apps_of_one_name_are_refused() {
     let app = &text[text.find("[[apps]]").unwrap()..];
     stage.change(app, &format!("{app}\n{app}"));
     refused(&stage, 78, &["apps[1].name", "main", "apps[0]"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_is_announced_and_not_handed_over_is_told() {
+    let stage = Stage::new("").await;
+    let arguments = ["serve".as_ref(), "--config".as_ref(), stage.config.as_os_str()];
+    let ended = run_with(arguments, &[("LISTEN_FDS", "1")]);
+    nothing_served(&ended);
+    assert_says(ended.complaint(1), &["LISTEN_FDS", "unset it", "fd 3 is not a socket"]);
 }
 
 #[test]

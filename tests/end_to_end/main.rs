@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod debian;
+mod front;
+mod proxies;
 mod receiver;
 mod server;
 mod stage;

@@ -32,15 +32,19 @@ pub(crate) fn binary() -> Command {
 
 impl Server {
     /// Starts `serve` on the config at `path`, which must log in JSON and listen on port 0, and waits until it listens.
+    pub(crate) fn start(path: &Path) -> Self {
+        let mut command = binary();
+        command.arg("serve").arg("--config").arg(path);
+        Self::launch(command)
+    }
+
+    /// Runs `command`, which must come to that.
     #[expect(
         clippy::zombie_processes,
         reason = "a server that does not listen fails the test, and with it the process"
     )]
-    pub(crate) fn start(path: &Path) -> Self {
-        let mut child = binary()
-            .arg("serve")
-            .arg("--config")
-            .arg(path)
+    pub(crate) fn launch(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

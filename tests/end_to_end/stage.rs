@@ -1,18 +1,22 @@
 //! Everything a test plays on: a simulated WeCom, a receiver, a config, and what was said.
 
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
-use wecom_kf::callback::{GeneratedKeys, KeyPair};
+use wecom_kf::callback::{GeneratedKeys, KeyPair, Sealed, seal};
 use wecom_kf::clock::{Clock, ScaledClock, SystemClock};
 use wecom_kf::id::OpenKfid;
 use wecom_kf::simulator::samples::{self, Chatter};
 use wecom_kf::simulator::{Account, Bells, CallbackTarget, Draft, Limits, Settings, Simulator, Verdict};
 
+use crate::front::Front;
 use crate::receiver::{Receiver, SIGNING_SECRET};
 use crate::server::Server;
 
@@ -29,6 +33,8 @@ pub(crate) struct Stage {
     pub(crate) wecom: Simulator,
     pub(crate) receiver: Receiver,
     accounts: Mutex<Vec<OpenKfid>>,
+    /// Where a proxy stands before the server.
+    front: Option<SocketAddr>,
     keys: GeneratedKeys,
     corp_id: String,
     config: PathBuf,
@@ -39,8 +45,21 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn with_accounts(count: usize, pace: Pace) -> Self {
+        Self::set_up(None, count, pace).await
+    }
+
+    /// The same behind a proxy: every server that is started is called through it.
+    pub(crate) async fn behind(front: &Front, count: usize, pace: Pace) -> Self {
+        Self::set_up(Some(front), count, pace).await
+    }
+
+    async fn set_up(front: Option<&Front>, count: usize, pace: Pace) -> Self {
         let accounts = samples::accounts(7, count);
         let mut settings = Settings::default();
+        settings.callback_authorities = front
+            .as_ref()
+            .map(|front| front.certificate.clone())
+            .unwrap_or_default();
         settings.accounts = accounts.iter().map(|id| Account::new(id.as_str(), "客服")).collect();
         if pace == Pace::Fast {
             let system: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -56,12 +75,16 @@ impl Stage {
         let keys = KeyPair::generate(&mut rand::rng());
         let folder = TempDir::new().expect("a folder");
         let config = folder.path().join("config.toml");
-        let text = config_text(&wecom, &receiver, &folder, &corp_id, &secret, &keys, pace);
+        let mut text = config_text(&wecom, &receiver, &folder, &corp_id, &secret, &keys, pace);
+        if let Some(front) = front {
+            text = text.replacen("127.0.0.1:0", &front.upstream.to_string(), 1);
+        }
         std::fs::write(&config, text).expect("the config can be written");
         Self {
             wecom,
             receiver,
             accounts: Mutex::new(accounts),
+            front: front.map(|front| front.address),
             keys,
             corp_id,
             config,
@@ -73,8 +96,28 @@ impl Stage {
 
     /// Starts a server on this stage's config and store, and tells WeCom where it listens.
     pub(crate) fn start(&self) -> Server {
-        let server = Server::start(&self.config);
-        let url = format!("http://{}/callback/main", server.callbacks);
+        self.announced(Server::start(&self.config))
+    }
+
+    /// The same, but callbacks come in on `socket`, which is handed over as systemd does.
+    pub(crate) fn start_on(&self, socket: &TcpListener) -> Server {
+        let socket = socket.try_clone().expect("a socket can have two handles");
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg(r#"exec 3<&0 < /dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" serve --config "$1""#)
+            .arg(env!("CARGO_BIN_EXE_wecom-kf"))
+            .arg(&self.config)
+            .env_clear()
+            .stdin(OwnedFd::from(socket));
+        self.announced(Server::launch(command))
+    }
+
+    fn announced(&self, server: Server) -> Server {
+        let url = match &self.front {
+            Some(front) => format!("https://{front}/callback/main"),
+            None => format!("http://{}/callback/main", server.callbacks),
+        };
         let GeneratedKeys {
             token,
             encoding_aes_key,
@@ -115,6 +158,24 @@ impl Stage {
                 lost => enough = received.len() + usize::try_from(lost).expect("a small number"),
             }
         }
+    }
+
+    /// A callback as WeCom would seal it for this stage's server.
+    pub(crate) fn seal(&self, message: &[u8], random16: [u8; 16]) -> Sealed {
+        let GeneratedKeys {
+            token,
+            encoding_aes_key,
+            ..
+        } = &self.keys;
+        let pair = KeyPair::new(token.clone(), encoding_aes_key.clone()).expect("good keys");
+        seal(
+            &pair,
+            &self.corp_id,
+            message,
+            SystemClock.now().as_secs(),
+            "nonce",
+            random16,
+        )
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
