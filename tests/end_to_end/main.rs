@@ -10,6 +10,7 @@ mod proxies;
 mod receiver;
 mod server;
 mod stage;
+mod units;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
