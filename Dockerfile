@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Both images are arguments, so that a mirror or a company's own base can stand in.
 ARG BUILD_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
@@ -6,16 +5,16 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
 
-# Dependencies first, in a layer that only Cargo.toml and Cargo.lock change: the crate itself is an empty shell here.
+# Dependencies first, in a layer that only these three change: the crate itself is an empty shell here.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches \
+COPY benches benches
+RUN mkdir src \
     && touch src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs benches/callback.rs > benches/pipeline.rs \
-    && cargo build --release --locked \
-    && rm -rf src benches
+    && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --locked --bin wecom-kf \
+    && rm -r src
 
 COPY src src
-COPY benches benches
 COPY README.md config.example.toml ./
 # Newer than the shell's, whatever the clock of the machine that checked them out says.
 RUN touch src/lib.rs src/main.rs \
