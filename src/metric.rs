@@ -21,6 +21,10 @@ pub const MESSAGES: &str = "wecom_kf_messages_total";
 pub const ANOMALIES: &str = "wecom_kf_anomalies_total";
 /// Age of the newest message of the last committed page, by `app`.
 pub const SYNC_LAG_SECONDS: &str = "wecom_kf_sync_lag_seconds";
+/// Time until WeCom forgets the oldest message that may not have been pulled, by `app`.
+pub const SECONDS_UNTIL_LOSS: &str = "wecom_kf_seconds_until_upstream_loss";
+/// Bytes that can still be stored.
+pub const STORE_FREE_BYTES: &str = "wecom_kf_store_free_bytes";
 /// Accounts whose pull waits for an operator, by `app`.
 pub const ACCOUNTS_PAUSED: &str = "wecom_kf_accounts_paused";
 /// Attempts of a handler, by `handler` and `result`; `dead` comes on top of the attempt that was the last.
@@ -53,6 +57,17 @@ pub fn describe() {
         SYNC_LAG_SECONDS,
         Unit::Seconds,
         "Age of the newest message of the last committed page"
+    );
+    metrics::describe_gauge!(
+        SECONDS_UNTIL_LOSS,
+        Unit::Seconds,
+        "Time until WeCom forgets the oldest message that may not have been pulled: three days less the time since the \
+         account that is worst off was last pulled to the end"
+    );
+    metrics::describe_gauge!(
+        STORE_FREE_BYTES,
+        Unit::Bytes,
+        "Bytes that can still be stored: free on the disk of the store, or unused in its file"
     );
     metrics::describe_gauge!(ACCOUNTS_PAUSED, "Accounts whose pull waits for an operator");
     metrics::describe_counter!(

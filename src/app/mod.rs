@@ -204,20 +204,24 @@ impl App {
         }
     }
 
-    /// Ready means that the store takes writes and nobody asked the server to stop.
+    /// Ready means that the store takes writes, pulling is not held back, and nobody asked the server to stop.
     fn ready_check(&self, stop: &CancellationToken) -> ReadyCheck {
-        let (store, stop) = (Arc::clone(&self.store), stop.clone());
+        let (store, held, stop) = (Arc::clone(&self.store), self.syncer.held(), stop.clone());
         Arc::new(move || {
-            let (store, stop) = (Arc::clone(&store), stop.clone());
+            let (store, held, stop) = (Arc::clone(&store), held.clone(), stop.clone());
             Box::pin(async move {
                 if stop.is_cancelled() {
                     return Readiness::NotReady {
                         reason: "stopping".into(),
                     };
                 }
-                match store.check().await {
-                    Ok(()) => Readiness::Ready,
-                    Err(error) => Readiness::NotReady {
+                let held = *held.borrow();
+                match (store.check().await, held) {
+                    (Ok(()), None) => Readiness::Ready,
+                    (Ok(()), Some(held)) => Readiness::NotReady {
+                        reason: held.to_string().into(),
+                    },
+                    (Err(error), _) => Readiness::NotReady {
                         reason: error.to_string().into(),
                     },
                 }

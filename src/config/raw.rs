@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 
+use super::size::Size;
+
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +42,9 @@ pub(super) struct Log {
 pub(super) struct Store {
     pub(super) url: Option<String>,
     pub(super) retention: Option<Span>,
+    pub(super) durability: Option<String>,
+    pub(super) min_free: Option<Size>,
+    pub(super) max_backlog: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
+use super::size::Size;
 use super::{Server, Store};
+use crate::store::Durability;
 use crate::telemetry::{self, Filter, LogFormat};
 
 const LISTEN: &str = "0.0.0.0:8080";
@@ -15,6 +17,12 @@ const LEVEL: &str = "info";
 const FORMAT: &str = "text";
 const STORE_URL: &str = "sqlite://data/wecom-kf.db";
 const RETENTION: Span = Span::hours(7 * 24);
+const DURABILITY: &str = "full";
+const MIN_FREE: Size = Size(1 << 30);
+const MAX_BACKLOG: i64 = 5_000_000;
+
+/// More than any disk holds.
+const MOST_BACKLOG: u64 = 1_000_000_000_000;
 
 /// WeCom keeps three days of history and repeats it when a cursor is lost; a day on top for clocks and outages.
 const LEAST_RETENTION: Duration = Duration::from_secs(96 * 60 * 60);
@@ -94,9 +102,19 @@ pub(super) fn store(raw: &raw::Store, section: &mut Section<'_>) -> Option<Store
         raw.retention.unwrap_or(RETENTION),
         LEAST_RETENTION..=LONGEST,
     );
+    let durabilities = [("full", Durability::Full), ("relaxed", Durability::Relaxed)];
+    let durability = section.choice(
+        "durability",
+        raw.durability.as_deref().unwrap_or(DURABILITY),
+        &durabilities,
+    );
+    let max_backlog = section.number("max_backlog", raw.max_backlog.unwrap_or(MAX_BACKLOG), 1..=MOST_BACKLOG);
     Some(Store {
         url: url?,
         retention: retention?,
+        durability: durability?,
+        min_free: raw.min_free.unwrap_or(MIN_FREE).0,
+        max_backlog: max_backlog?,
     })
 }
 
