@@ -30,12 +30,17 @@ pub(crate) fn binary() -> Command {
     command
 }
 
+/// `serve` of the binary under test, on the config at `path`.
+pub(crate) fn serve(path: &Path) -> Command {
+    let mut command = binary();
+    command.arg("serve").arg("--config").arg(path);
+    command
+}
+
 impl Server {
     /// Starts `serve` on the config at `path`, which must log in JSON and listen on port 0, and waits until it listens.
     pub(crate) fn start(path: &Path) -> Self {
-        let mut command = binary();
-        command.arg("serve").arg("--config").arg(path);
-        Self::launch(command)
+        Self::launch(serve(path))
     }
 
     /// Runs `command`, which must come to that.
