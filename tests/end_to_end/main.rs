@@ -6,6 +6,7 @@
 
 mod debian;
 mod front;
+mod hostile_clients;
 mod proxies;
 mod receiver;
 mod server;
