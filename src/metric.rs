@@ -9,6 +9,8 @@ use metrics::Unit;
 pub const CALLBACKS: &str = "wecom_kf_callbacks_total";
 /// Time from a callback's headers to its answer.
 pub const CALLBACK_SECONDS: &str = "wecom_kf_callback_duration_seconds";
+/// Connections that had to go, or could not come, because every one was taken; by `how`: `closed` or `refused`.
+pub const CONNECTIONS_SHED: &str = "wecom_kf_connections_shed_total";
 /// Pages committed, by `app`.
 pub const SYNC_PAGES: &str = "wecom_kf_sync_pages_total";
 /// Pulls that ended in an error, by `app` and `class`.
@@ -47,6 +49,10 @@ pub fn describe() {
         CALLBACK_SECONDS,
         Unit::Seconds,
         "Time from a callback's headers to its answer"
+    );
+    metrics::describe_counter!(
+        CONNECTIONS_SHED,
+        "Connections that had to go, or could not come, because every one was taken"
     );
     metrics::describe_counter!(SYNC_PAGES, "Pages of sync_msg committed");
     metrics::describe_counter!(SYNC_FAILURES, "Pulls that ended in an error, by class of error");

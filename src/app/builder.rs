@@ -10,7 +10,7 @@ use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::handler::{Forward, LogHandler, Registration, Roster, forward};
-use crate::http::{self, CallbackApp};
+use crate::http::{self, CallbackApp, Callbacks};
 use crate::id::AppName;
 use crate::store;
 use crate::syncer::{self, Syncer, WakeUps};
@@ -97,7 +97,7 @@ impl Builder {
         Ok(App {
             server: config.server,
             retention: config.store.retention,
-            callbacks: http::callback_router(callbacks, Arc::clone(&clock), notify),
+            callbacks: Callbacks::new(callbacks, Arc::clone(&clock), notify),
             store,
             roster,
             syncer,

@@ -24,6 +24,7 @@ impl Display for Config {
         writeln!(f, "[server]")?;
         text(f, "listen", server.listen)?;
         text(f, "admin_listen", server.admin_listen)?;
+        bare(f, "max_connections", server.max_connections)?;
         duration(f, "shutdown_grace", server.shutdown_grace)?;
 
         writeln!(f, "\n[log]")?;

@@ -70,6 +70,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Address for health, metrics and administration.
     pub admin_listen: SocketAddr,
+    /// Connections served at once on `listen`, if the process may open as many files.
+    pub max_connections: u16,
     /// Time from the request to stop until the process ends, whatever is still running.
     pub shutdown_grace: Duration,
 }

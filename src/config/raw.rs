@@ -27,6 +27,7 @@ pub(super) struct RawConfig {
 pub(super) struct Server {
     pub(super) listen: Option<String>,
     pub(super) admin_listen: Option<String>,
+    pub(super) max_connections: Option<i64>,
     pub(super) shutdown_grace: Option<Span>,
 }
 

@@ -12,6 +12,7 @@ use crate::telemetry::{self, Filter, LogFormat};
 
 const LISTEN: &str = "0.0.0.0:8080";
 const ADMIN_LISTEN: &str = "127.0.0.1:9090";
+const MAX_CONNECTIONS: i64 = 4096;
 const SHUTDOWN_GRACE: Span = Span::secs(25);
 const LEVEL: &str = "info";
 const FORMAT: &str = "text";
@@ -49,6 +50,11 @@ pub(super) fn server(raw: &raw::Server, section: &mut Section<'_>) -> Option<Ser
             );
         }
     }
+    let max_connections = section.number(
+        "max_connections",
+        raw.max_connections.unwrap_or(MAX_CONNECTIONS),
+        16..=u16::MAX,
+    );
     let shutdown_grace = section.duration(
         "shutdown_grace",
         raw.shutdown_grace.unwrap_or(SHUTDOWN_GRACE),
@@ -57,6 +63,7 @@ pub(super) fn server(raw: &raw::Server, section: &mut Section<'_>) -> Option<Ser
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,
+        max_connections: max_connections?,
         shutdown_grace: shutdown_grace?,
     })
 }

@@ -7,6 +7,7 @@
 mod crashes;
 mod debian;
 mod front;
+mod hostile_clients;
 mod proxies;
 mod receiver;
 mod server;

@@ -146,6 +146,27 @@ impl Stage {
         server
     }
 
+    /// Adds `line` to `section` of the config. For servers that are started afterwards.
+    pub(crate) fn configure(&self, section: &str, line: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the config can be read");
+        let text = text.replacen(section, &format!("{section}\n{line}"), 1);
+        std::fs::write(&self.config, text).expect("the config can be written");
+    }
+
+    /// A genuine callback that the first account has news.
+    pub(crate) fn callback(&self) -> Sealed {
+        let GeneratedKeys {
+            token,
+            encoding_aes_key,
+            ..
+        } = &self.keys;
+        let pair = KeyPair::new(token.clone(), encoding_aes_key.clone()).expect("good keys");
+        let open_kfid = &self.accounts.lock().unwrap()[0];
+        let news = format!("<xml><Event>kf_msg_or_event</Event><OpenKfId>{open_kfid}</OpenKfId></xml>");
+        let now = SystemClock.now().as_secs();
+        seal(&pair, &self.corp_id, news.as_bytes(), now, "n0nce", [7; 16])
+    }
+
     /// Lets customers of all accounts say `count` things of all kinds.
     pub(crate) fn say(&self, count: usize, bells: Bells) {
         self.say_among(CUSTOMERS, count, bells);
