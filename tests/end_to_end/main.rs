@@ -6,11 +6,14 @@
 
 mod debian;
 mod front;
+mod load;
+mod outages;
 mod proxies;
 mod receiver;
 mod server;
 mod stage;
 mod units;
+mod wire;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

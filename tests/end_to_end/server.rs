@@ -81,10 +81,14 @@ impl Server {
         self.child.wait().expect("the server ends");
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().expect("a pid"))
+    }
+
     /// Sends `signal`.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid"));
-        kill(pid, signal).expect("the server can be signalled");
+        kill(self.pid(), signal).expect("the server can be signalled");
     }
 
     /// Waits until it ends by itself.

@@ -21,6 +21,7 @@ use crate::handler::{LogHandler, Registration, Roster};
 use crate::id::{AccountKey, AppName, CallbackToken, CorpId, HandlerName, OpenKfid};
 use crate::store::{self, Store};
 
+mod fairness;
 mod pages;
 mod refusals;
 mod script;
