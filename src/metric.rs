@@ -39,6 +39,8 @@ pub const DELIVERIES_PENDING: &str = "wecom_kf_deliveries_pending";
 pub const DEAD_LETTERS: &str = "wecom_kf_dead_letters";
 /// 1 while a handler's breaker is open, by `handler`.
 pub const BREAKER_OPEN: &str = "wecom_kf_breaker_open";
+/// Attempts that block their threads beyond the time-out, by `handler`.
+pub const ATTEMPTS_OVERDUE: &str = "wecom_kf_attempts_overdue";
 /// Calls to WeCom, by `call` and `errcode`.
 pub const API_REQUESTS: &str = "wecom_kf_api_requests_total";
 
@@ -84,5 +86,9 @@ pub fn describe() {
     metrics::describe_gauge!(DELIVERIES_PENDING, "Deliveries not yet done");
     metrics::describe_gauge!(DEAD_LETTERS, "Deliveries given up and kept for inspection");
     metrics::describe_gauge!(BREAKER_OPEN, "1 while a handler fails for everybody and is only probed");
+    metrics::describe_gauge!(
+        ATTEMPTS_OVERDUE,
+        "Attempts that block their threads beyond the time-out; their customers wait"
+    );
     metrics::describe_counter!(API_REQUESTS, "Calls to WeCom, by call and errcode");
 }

@@ -35,7 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tower", &["http", "simulator"]),
     ("reqwest", &["api", "handler::forward", "simulator"]),
     ("rusqlite", &["store::sqlite"]),
-    ("nix", &["store::sqlite"]),
+    ("nix", &["app::descriptors", "store::sqlite"]),
     ("quick_xml", &["callback"]),
     ("aes", &["callback"]),
     ("cbc", &["callback"]),

@@ -9,12 +9,16 @@ use crate::backoff::Backoff;
 use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
+use crate::dispatcher::{self, Dispatcher};
 use crate::handler::{Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks};
 use crate::id::AppName;
 use crate::store;
 use crate::syncer::{self, Syncer, WakeUps};
 use crate::telemetry::Metrics;
+
+/// Share of the grace that attempts in hand may use; the rest is for the store to write down how they ended.
+const GRACE_FOR_ATTEMPTS: f64 = 0.8;
 
 /// Makes an [`App`] of a config, and of handlers written in Rust.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl Builder {
         }
     }
 
-    /// Opens the store, registers the handlers and makes the clients. Calls nobody and binds no port. Opening the store
+    /// Opens the store, registers the handlers, starts their threads and makes the clients. Calls nobody and binds no port. Opening the store
     /// blocks the thread while it reads and writes files, for milliseconds as a rule.
     ///
     /// # Errors
@@ -93,6 +97,11 @@ impl Builder {
             clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
         }
         let syncer = Syncer::new(clients, &store, &roster, &clock, marks);
+        let hand_out = dispatcher::Settings {
+            grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
+            ..dispatcher::Settings::default()
+        };
+        let dispatcher = Dispatcher::new(&store, &roster, &clock, &hand_out)?;
         let notify = notify(&callbacks, &syncer, &clock);
         Ok(App {
             server: config.server,
@@ -101,6 +110,7 @@ impl Builder {
             store,
             roster,
             syncer,
+            dispatcher,
             clock,
             metrics,
         })
@@ -115,7 +125,7 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
         policy,
     } = handler;
     let registration = match kind {
-        HandlerKind::Log => Registration::new(name, LogHandler),
+        HandlerKind::Log => Registration::new(name, LogHandler).on_shared_threads(),
         HandlerKind::Forward(config::Forward { url, signing_secret }) => {
             let (concurrency, timeout) = (policy.concurrency, policy.timeout);
             let settings = forward::Settings {
@@ -125,7 +135,7 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
                 timeout,
             };
             match Forward::new(settings, Arc::clone(clock)) {
-                Ok(forward) => Registration::new(name, forward),
+                Ok(forward) => Registration::new(name, forward).on_shared_threads(),
                 Err(source) => return Err(AppError::Handler { handler: name, source }),
             }
         }

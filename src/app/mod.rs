@@ -32,7 +32,7 @@ use crate::api::ApiError;
 use crate::callback::VerifierError;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::dispatcher;
+use crate::dispatcher::{Dispatcher, DispatcherError};
 use crate::handler::{ForwardError, Roster};
 use crate::http::{self, Callbacks, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
 use crate::id::{AppName, HandlerName};
@@ -51,9 +51,6 @@ const ADMIN_CONNECTIONS: usize = 256;
 /// Connections that may wait to be accepted, if the system lets them (`net.core.somaxconn`). What comes in a burst beyond
 /// them comes again after a second at the earliest.
 const BACKLOG: u32 = 4096;
-/// Share of the grace that attempts in hand may use; the rest is for the store to write down how they ended.
-const GRACE_FOR_ATTEMPTS: f64 = 0.8;
-
 /// A server that is ready to run: its store is open, its handlers are registered, no port is bound yet.
 #[derive(Debug)]
 pub struct App {
@@ -63,6 +60,7 @@ pub struct App {
     store: Arc<dyn Store>,
     roster: Arc<Roster>,
     syncer: Syncer,
+    dispatcher: Dispatcher,
     clock: Arc<dyn Clock>,
     metrics: Option<Metrics>,
 }
@@ -109,6 +107,9 @@ pub enum AppError {
     /// Two handlers share a name.
     #[error("handler {0}: there are two of this name, and a handler's name is its identity: rename one")]
     SharedName(HandlerName),
+    /// The handlers cannot be run.
+    #[error(transparent)]
+    Dispatcher(#[from] DispatcherError),
     /// A port cannot be listened on.
     #[error("{key} = \"{address}\": cannot listen there; {}", mend(source))]
     Bind {
@@ -188,17 +189,13 @@ impl App {
             store,
             roster,
             syncer,
+            dispatcher,
             clock,
             server,
             retention,
             metrics,
             ..
         } = self;
-        let settings = dispatcher::Settings {
-            grace: server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
-            ..dispatcher::Settings::default()
-        };
-        let dispatcher = dispatcher::run(store.clone(), roster.clone(), clock.clone(), settings, stop.clone());
         let metrics_upkeep = async {
             if let Some(metrics) = metrics {
                 stop.run_until_cancelled(metrics.upkeep()).await;
@@ -210,7 +207,7 @@ impl App {
             tokio::time::sleep(server.shutdown_grace).await;
         };
         tokio::select! {
-            _ = async { tokio::join!(syncer.run(stop.clone()), dispatcher, upkeep, metrics_upkeep) } => {}
+            _ = async { tokio::join!(syncer.run(stop.clone()), dispatcher.run(stop.clone()), upkeep, metrics_upkeep) } => {}
             () = overdue => tracing::warn!("stopped with work in hand: the grace period is over"),
         }
     }

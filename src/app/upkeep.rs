@@ -73,7 +73,7 @@ async fn tell_of_handlers_that_left(store: &dyn Store, roster: &Roster) {
         .filter(|owed| owed.pending > 0 && !roster.has(&owed.handler))
     {
         let (handler, pending) = (&left.handler, left.pending);
-        tracing::warn!(%handler, pending, "messages wait for a handler that is no longer configured");
+        tracing::warn!(%handler, pending, "messages wait for a handler that is no longer configured: `wecom-kf retire` forgets them");
     }
 }
 

@@ -1,7 +1,8 @@
 //! `wecom-kf check`: finds what is wrong before customers do, and says on which page of the console it is mended.
 
+use std::fmt::Display;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,17 +11,21 @@ use wecom_kf::api::{ApiError, Client};
 use wecom_kf::app;
 use wecom_kf::clock::SystemClock;
 use wecom_kf::config::{App, Config};
-use wecom_kf::store;
+use wecom_kf::store::{self, Backlog};
 
 /// Prints findings, and remembers whether any was bad.
-#[derive(Default)]
 struct Report {
     failed: bool,
+    /// Whether all could be printed.
+    printed: io::Result<()>,
 }
 
 pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(async {
-        let mut report = Report::default();
+        let mut report = Report {
+            failed: false,
+            printed: Ok(()),
+        };
         report.good("config", "read and understood");
         for app in &config.apps {
             let paths = if config.apps.len() == 1 { " and /callback" } else { "" };
@@ -33,13 +38,14 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
                 ),
             );
         }
-        check_store(&config.store.url, &mut report).await;
+        check_store(config, &mut report).await;
         for app in &config.apps {
             check_app(config, app, &mut report).await;
         }
         if config.handlers.is_empty() {
             report.note("handlers", "none: messages are stored, and nobody is handed them");
         }
+        report.printed?;
         Ok(if report.failed {
             ExitCode::FAILURE
         } else {
@@ -50,7 +56,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
 /// Looks at the store as a bystander: a check must neither disturb a running server nor leave a file that belongs to
 /// whoever ran it.
-async fn check_store(url: &str, report: &mut Report) {
+async fn check_store(config: &Config, report: &mut Report) {
+    let url = &config.store.url;
     if let Some(path) = url.strip_prefix("sqlite://").map(Path::new)
         && !path.exists()
     {
@@ -75,6 +82,14 @@ async fn check_store(url: &str, report: &mut Report) {
                 report.note(
                     "store",
                     &format!("{} dead letters of {}: wecom-kf dead list", owed.dead, owed.handler),
+                );
+            }
+            let configured = |owed: &&Backlog| config.handlers.iter().any(|handler| handler.name == owed.handler);
+            for owed in backlog.iter().filter(|owed| owed.pending > 0 && !configured(owed)) {
+                let (pending, handler) = (owed.pending, &owed.handler);
+                report.note(
+                    "store",
+                    &format!("{pending} messages wait for {handler}, which is not in the config: wecom-kf retire {handler} forgets them"),
                 );
             }
         }
@@ -130,24 +145,33 @@ async fn accounts(client: &Client) -> Result<(usize, usize), ApiError> {
 }
 
 impl Report {
-    fn good(&self, what: impl std::fmt::Display, finding: &str) {
-        println!("ok    {what}: {finding}");
+    fn good(&mut self, what: impl Display, finding: &str) {
+        self.print(format_args!("ok    {what}: {finding}"));
     }
 
-    fn note(&self, what: impl std::fmt::Display, finding: &str) {
-        println!("note  {what}: {finding}");
+    fn note(&mut self, what: impl Display, finding: &str) {
+        self.print(format_args!("note  {what}: {finding}"));
     }
 
-    fn bad(&mut self, what: impl std::fmt::Display, finding: &str) {
+    fn bad(&mut self, what: impl Display, finding: &str) {
         self.failed = true;
-        println!("FAIL  {what}: {finding}");
+        self.print(format_args!("FAIL  {what}: {finding}"));
+    }
+
+    fn print(&mut self, line: std::fmt::Arguments<'_>) {
+        if self.printed.is_ok() {
+            self.printed = writeln!(stdout(), "{line}");
+        }
     }
 
     /// A call that WeCom refused, with what a person can do about it.
-    fn refused(&mut self, what: impl std::fmt::Display, finding: &str, error: &ApiError) {
+    fn refused(&mut self, what: impl Display, finding: &str, error: &ApiError) {
         self.bad(what, &format!("{finding}: {}", chain(error)));
         if let Some(remedy) = error.errcode().and_then(|code| code.remedy()) {
-            println!("      cause: {}\n      page:  {}", remedy.cause, remedy.page);
+            self.print(format_args!(
+                "      cause: {}\n      page:  {}",
+                remedy.cause, remedy.page
+            ));
         }
     }
 }

@@ -11,8 +11,9 @@ use std::time::SystemTime;
 use anyhow::anyhow;
 use clap::Subcommand;
 use wecom_kf::clock::{Clock as _, SystemClock};
+use wecom_kf::config::Config;
 use wecom_kf::id::HandlerName;
-use wecom_kf::store::{self, DeadLetter, DeadSelect, Seq};
+use wecom_kf::store::{self, Backlog, DeadLetter, DeadSelect, Seq};
 
 use super::ConfigFile;
 
@@ -110,6 +111,12 @@ impl From<Which> for DeadSelect {
 }
 
 impl Which {
+    /// Whether letters of `handler` are meant.
+    fn is_of(&self, handler: &HandlerName) -> bool {
+        let named = self.id.as_ref().map(|id| &id.handler).or(self.handler.as_ref());
+        named.is_none_or(|named| named == handler)
+    }
+
     /// None of a kind is as good as asked for; one that was named must have been there.
     fn require_found(&self, count: u64) -> anyhow::Result<()> {
         match &self.id {
@@ -124,8 +131,8 @@ fn unknown(id: &DeadId) -> anyhow::Error {
 }
 
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let settings = store::Settings::new(options.config.load()?.store.url);
-    let store = store::open_operator(&settings)?;
+    let Config { store, handlers, .. } = options.config.load()?;
+    let store = store::open_operator(&store::Settings::new(store.url))?;
     super::runtime()?.block_on(async {
         match options.action {
             Action::List { handler, limit } => {
@@ -144,6 +151,14 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
                 let replayed = store.replay_dead(which.clone().into(), SystemClock.now()).await?;
                 which.require_found(replayed)?;
                 writeln!(stdout(), "{replayed} to be handed out again")?;
+                let configured = |owed: &&Backlog| handlers.iter().any(|handler| handler.name == owed.handler);
+                let backlog = store.backlog().await?;
+                let meant = backlog
+                    .iter()
+                    .filter(|owed| which.is_of(&owed.handler) && owed.pending > 0);
+                for Backlog { pending, handler, .. } in meant.filter(|owed| !configured(owed)) {
+                    writeln!(stdout(), "{pending} wait for {handler}, which is not in the config")?;
+                }
             }
             Action::Drop(which) => {
                 let dropped = store.drop_dead(which.clone().into()).await?;

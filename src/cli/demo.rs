@@ -1,6 +1,7 @@
 //! `wecom-kf demo`: the whole way of a message, on loopback, without credentials.
 
 use std::collections::BTreeSet;
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,7 +49,7 @@ async fn play(options: &Options) -> anyhow::Result<ExitCode> {
     let wecom = Simulator::start(settings)
         .await
         .context("cannot start the simulated WeCom")?;
-    println!("simulated WeCom on {}", wecom.base_url());
+    writeln!(stdout(), "simulated WeCom on {}", wecom.base_url())?;
 
     let keys = KeyPair::generate(&mut rand::rng());
     let config = config(&wecom, &folder, corp_id.as_str(), secret.expose_secret(), &keys);
@@ -63,7 +64,7 @@ async fn play(options: &Options) -> anyhow::Result<ExitCode> {
         .bind()
         .await?;
     let url = format!("http://{}/callback/main", server.callback_address()?);
-    println!("wecom-kf on {url}");
+    writeln!(stdout(), "wecom-kf on {url}")?;
     wecom.set_callback(Some(CallbackTarget::new(
         &url,
         keys.token,
@@ -77,7 +78,7 @@ async fn play(options: &Options) -> anyhow::Result<ExitCode> {
         .verify_url()
         .await
         .context("WeCom would not have accepted the callback URL")?;
-    println!("callback URL verified in {took:.1?}\n");
+    writeln!(stdout(), "callback URL verified in {took:.1?}\n")?;
 
     let began = SystemClock.now();
     let customer = ExternalUserid::from("wmDemoCustomer000000000000000001");
@@ -92,12 +93,13 @@ async fn play(options: &Options) -> anyhow::Result<ExitCode> {
     let ledger = wecom.ledger();
     let received = book.received();
     let verdict = ledger.verdict(&received);
-    println!(
+    writeln!(
+        stdout(),
         "\n{} of {said} messages and events of {} types, through {} encrypted callbacks, in {took:.1?}: {verdict}",
         received.len(),
         book.kinds.lock().unwrap_or_else(PoisonError::into_inner).len(),
         ledger.counts.callbacks.sent,
-    );
+    )?;
     wecom.stop().await;
     if arrived.is_ok() && verdict.is_clean() {
         return Ok(ExitCode::SUCCESS);
@@ -107,7 +109,7 @@ async fn play(options: &Options) -> anyhow::Result<ExitCode> {
         .iter()
         .filter(|said| !received.iter().any(|got| got.msgid == said.msgid))
     {
-        println!("missing: {} {}", missing.kind, missing.msgid);
+        writeln!(stdout(), "missing: {} {}", missing.kind, missing.msgid)?;
     }
     Ok(ExitCode::FAILURE)
 }
@@ -137,7 +139,8 @@ fn config(wecom: &Simulator, folder: &Folder, corp_id: &str, secret: &str, keys:
 fn handler(book: &Arc<Book>) -> anyhow::Result<Registration> {
     let book = Arc::clone(book);
     let print = from_fn(move |_, message| {
-        println!("{}", line(&message));
+        // The message was handled whether anybody reads of it or not.
+        let _ = writeln!(stdout(), "{}", line(&message));
         book.note(&message);
         async { Ok(Outcome::Done) }
     });

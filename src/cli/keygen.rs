@@ -1,5 +1,6 @@
 //! `wecom-kf keygen`: values for WeCom's console and for a handler, from the system's randomness.
 
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 use secrecy::ExposeSecret as _;
@@ -9,13 +10,16 @@ use wecom_kf::handler::SigningSecret;
 pub(super) fn run() -> anyhow::Result<ExitCode> {
     let mut rng = rand::rng();
     let keys = KeyPair::generate(&mut rng);
-    println!("# For the app's page in WeCom's console (接收消息 → 设置API接收), and for [[apps]] in the config:");
-    println!("token = \"{}\"", keys.token.expose_secret());
-    println!("encoding_aes_key = \"{}\"", keys.encoding_aes_key.expose_secret());
-    println!("# For a forward handler, and for the service that receives it:");
-    println!(
-        "signing_secret = \"{}\"",
-        SigningSecret::generate(&mut rng).expose_secret()
-    );
+    let (token, key) = (keys.token.expose_secret(), keys.encoding_aes_key.expose_secret());
+    let secret = SigningSecret::generate(&mut rng);
+    let secret = secret.expose_secret();
+    writeln!(
+        stdout(),
+        r#"# For the app's page in WeCom's console (接收消息 → 设置API接收), and for [[apps]] in the config:
+token = "{token}"
+encoding_aes_key = "{key}"
+# For a forward handler, and for the service that receives it:
+signing_secret = "{secret}""#
+    )?;
     Ok(ExitCode::SUCCESS)
 }

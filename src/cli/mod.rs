@@ -2,7 +2,7 @@
 //!
 //! 0: done, or asked to stop. 1: failed. 2: wrong usage. 78: wrong config.
 
-use std::io::{Write as _, stdout};
+use std::io::{self, Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ mod dead;
 mod demo;
 mod healthcheck;
 mod keygen;
+mod retire;
 mod serve;
 mod simulate;
 
@@ -47,6 +48,8 @@ enum Command {
     Keygen,
     /// Lists, shows, replays or drops messages that a handler could not take.
     Dead(dead::Options),
+    /// Forgets what is still owed to a handler that has left the config.
+    Retire(retire::Options),
     /// Asks a running server whether it lives; for container health checks.
     Healthcheck(healthcheck::Options),
 }
@@ -61,6 +64,8 @@ struct ConfigFile {
 pub(crate) fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
+        // Who reads what is printed, `head` for example, has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             let wrong_config = error.is::<ConfigError>();
             for line in format!("{error:#}").lines() {
@@ -75,6 +80,11 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(file) => serve::run(file.load()?),
@@ -82,12 +92,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(options) => demo::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Schema => {
-            // Not `println`, which panics when the reader, `head` for example, has seen enough.
+            // Nowhere `println`, which panics when nobody reads any more.
             writeln!(stdout(), "{:#}", wecom_kf::message::schema())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Keygen => keygen::run(),
         Command::Dead(options) => dead::run(options),
+        Command::Retire(options) => retire::run(&options),
         Command::Healthcheck(options) => healthcheck::run(&options),
     }
 }

@@ -21,7 +21,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         .take_tcp_listener(0)
         .context("LISTEN_FDS announces a socket for callbacks: hand over one that listens, or unset it")?;
     telemetry::init_logs(&config.log)?;
-    super::runtime()?.block_on(async {
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(async {
         // Heard from the first moment, so that a signal during a slow start is not lost.
         let signals = Signals::listen()?;
         let stop = CancellationToken::new();
@@ -38,5 +39,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         // In a task of its own, so that a panic becomes an exit code that supervisors understand.
         tokio::spawn(bound.run(stop)).await.context("the server died")?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // What still runs, the look-up of a name that nobody answers for example, is not worth waiting for.
+    runtime.shutdown_background();
+    ended
 }

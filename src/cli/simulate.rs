@@ -1,5 +1,6 @@
 //! `wecom-kf simulate`: a WeCom to develop against, without credentials.
 
+use std::io::{Write as _, stdout};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,7 +43,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             .await
             .with_context(|| format!("cannot serve on {}: name a free address with --listen", options.listen))?;
         let base = wecom.base_url();
-        println!(
+        writeln!(
+            stdout(),
             r#"Simulated WeCom on {base}, calling back {callback}
 
 Config for wecom-kf serve:
@@ -66,7 +68,7 @@ curl -X POST {base}/simulator/conversation
 More under "simulator" in the documentation of the library. Ctrl-C ends it."#,
             callback = options.callback,
             secret = secret.expose_secret(),
-        );
+        )?;
         let stop = CancellationToken::new();
         tokio::spawn(signals.watch(stop.clone(), || std::process::exit(1)));
         let mut talk = Chatter::new(rand::random(), customers(rand::random(), 5));

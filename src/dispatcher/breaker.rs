@@ -29,6 +29,15 @@ pub(crate) enum Failure {
     Unavailable(Option<Duration>),
 }
 
+/// What an attempt was when it started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trial {
+    /// One of many, while the handler was taken to work. Its failure says nothing about an outage that was noticed since.
+    Regular,
+    /// The probe of this number.
+    Probe(u64),
+}
+
 /// Whether attempts may start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Gate {
@@ -47,6 +56,8 @@ pub(crate) enum Gate {
 pub(crate) struct Breaker {
     probe: Backoff,
     state: State,
+    /// Probes ever started; the last one has this number.
+    probes_started: u64,
 }
 
 #[derive(Debug)]
@@ -71,6 +82,7 @@ impl Breaker {
         Self {
             probe: Backoff::new(probe_min, probe_max),
             state: State::healthy(),
+            probes_started: 0,
         }
     }
 
@@ -89,11 +101,14 @@ impl Breaker {
         matches!(self.state, State::Failing { .. })
     }
 
-    /// The attempt let through by [`Gate::Probe`] has started.
-    pub(crate) fn probe_started(&mut self) {
-        if let State::Failing { probing, .. } = &mut self.state {
-            *probing = true;
-        }
+    /// An attempt that [`gate`](Self::gate) let through has started.
+    pub(crate) fn started(&mut self) -> Trial {
+        let State::Failing { probing, .. } = &mut self.state else {
+            return Trial::Regular;
+        };
+        *probing = true;
+        self.probes_started += 1;
+        Trial::Probe(self.probes_started)
     }
 
     /// An attempt got an answer, be it a refusal of its message: the handler works.
@@ -103,14 +118,20 @@ impl Breaker {
 
     /// An attempt had no interest in its message, which says nothing about whether the handler works. If it was the probe,
     /// the next attempt is.
-    pub(crate) fn skipped(&mut self) {
+    pub(crate) fn skipped(&mut self, trial: Trial) {
+        let is_probe = self.is_probe(trial);
         if let State::Failing { probing, .. } = &mut self.state {
-            *probing = false;
+            *probing &= !is_probe;
         }
     }
 
+    fn is_probe(&self, trial: Trial) -> bool {
+        trial == Trial::Probe(self.probes_started)
+    }
+
     /// An attempt for a customer in `lane` failed.
-    pub(crate) fn failed(&mut self, failure: Failure, lane: Lane, now: Instant, rng: &mut impl Rng) {
+    pub(crate) fn failed(&mut self, failure: Failure, trial: Trial, lane: Lane, now: Instant, rng: &mut impl Rng) {
+        let is_probe = self.is_probe(trial);
         let opens = match &mut self.state {
             State::Healthy {
                 failures,
@@ -126,9 +147,7 @@ impl Breaker {
                 let everybody = *failures >= FAILURES_TO_OPEN && lanes.len() >= LANES_TO_OPEN;
                 (everybody || *unavailable >= UNAVAILABLE_TO_OPEN).then_some(1)
             }
-            // An attempt that began before the breaker opened says nothing new.
-            State::Failing { probing: false, .. } => None,
-            State::Failing { probes, .. } => Some(probes.saturating_add(1)),
+            State::Failing { probes, probing, .. } => (*probing && is_probe).then(|| probes.saturating_add(1)),
         };
         if let Some(probes) = opens {
             let mut wait = self.probe.bound(probes).mul_f64(jitter(rng));
@@ -184,7 +203,7 @@ mod tests {
     async fn one_poison_message_never_opens_it() {
         let (mut breaker, mut rng, now) = breaker();
         for _ in 0..100 {
-            breaker.failed(Failure::Message, lane("a"), now, &mut rng);
+            breaker.failed(Failure::Message, Trial::Regular, lane("a"), now, &mut rng);
         }
         assert_eq!(breaker.gate(now), Gate::Open);
     }
@@ -193,14 +212,14 @@ mod tests {
     async fn failing_for_everybody_opens_it_and_one_success_resets_the_count() {
         let (mut breaker, mut rng, now) = breaker();
         for customer in ["a", "b", "c", "d"] {
-            breaker.failed(Failure::Message, lane(customer), now, &mut rng);
+            breaker.failed(Failure::Message, Trial::Regular, lane(customer), now, &mut rng);
         }
         breaker.answered();
         for customer in ["a", "b", "c", "d"] {
-            breaker.failed(Failure::Message, lane(customer), now, &mut rng);
+            breaker.failed(Failure::Message, Trial::Regular, lane(customer), now, &mut rng);
         }
         assert!(!breaker.is_open());
-        breaker.failed(Failure::Message, lane("e"), now, &mut rng);
+        breaker.failed(Failure::Message, Trial::Regular, lane("e"), now, &mut rng);
         assert!(breaker.is_open());
     }
 
@@ -209,7 +228,7 @@ mod tests {
         let (mut breaker, mut rng, now) = breaker();
         for _ in 0..3 {
             assert!(!breaker.is_open());
-            breaker.failed(Failure::Unavailable(None), lane("a"), now, &mut rng);
+            breaker.failed(Failure::Unavailable(None), Trial::Regular, lane("a"), now, &mut rng);
         }
         assert!(breaker.is_open());
     }
@@ -218,7 +237,7 @@ mod tests {
     async fn an_open_breaker_lets_one_probe_through_at_growing_intervals() {
         let (mut breaker, mut rng, mut now) = breaker();
         for _ in 0..3 {
-            breaker.failed(Failure::Unavailable(None), lane("a"), now, &mut rng);
+            breaker.failed(Failure::Unavailable(None), Trial::Regular, lane("a"), now, &mut rng);
         }
         let mut waits = Vec::new();
         for _ in 0..6 {
@@ -228,9 +247,9 @@ mod tests {
             waits.push((probe_at - now).as_secs_f64());
             now = probe_at;
             assert_eq!(breaker.gate(now), Gate::Probe);
-            breaker.probe_started();
+            let probe = breaker.started();
             assert_eq!(breaker.gate(now), Gate::Probing);
-            breaker.failed(Failure::Unavailable(None), lane("b"), now, &mut rng);
+            breaker.failed(Failure::Unavailable(None), probe, lane("b"), now, &mut rng);
         }
         for (wait, step) in waits.iter().zip([5.0, 10.0, 20.0, 40.0, 60.0, 60.0]) {
             assert!((step * 0.8..=step).contains(wait), "{waits:?}");
@@ -240,17 +259,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_that_are_skipped_prove_nothing() {
+    async fn an_attempt_older_than_the_outage_does_not_pass_for_the_probe() {
         let (mut breaker, mut rng, now) = breaker();
-        for customer in ["a", "b", "c", "d", "e"] {
-            breaker.skipped();
-            breaker.failed(Failure::Message, lane(customer), now, &mut rng);
+        let old = breaker.started();
+        for _ in 0..3 {
+            breaker.failed(Failure::Unavailable(None), Trial::Regular, lane("a"), now, &mut rng);
         }
         let Gate::ClosedUntil(probe_at) = breaker.gate(now) else {
             panic!("closed: {breaker:?}")
         };
-        breaker.probe_started();
-        breaker.skipped();
+        let skipped = breaker.started();
+        breaker.skipped(skipped);
+        let probe = breaker.started();
+        for other in [old, skipped] {
+            breaker.failed(Failure::Unavailable(None), other, lane("b"), probe_at, &mut rng);
+            assert_eq!(breaker.gate(probe_at), Gate::Probing, "the probe still runs");
+        }
+        breaker.failed(Failure::Unavailable(None), probe, lane("b"), probe_at, &mut rng);
+        assert!(matches!(breaker.gate(probe_at), Gate::ClosedUntil(_)));
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_skipped_prove_nothing() {
+        let (mut breaker, mut rng, now) = breaker();
+        for customer in ["a", "b", "c", "d", "e"] {
+            breaker.skipped(Trial::Regular);
+            breaker.failed(Failure::Message, Trial::Regular, lane(customer), now, &mut rng);
+        }
+        let Gate::ClosedUntil(probe_at) = breaker.gate(now) else {
+            panic!("closed: {breaker:?}")
+        };
+        let probe = breaker.started();
+        breaker.skipped(Trial::Regular);
+        assert_eq!(breaker.gate(probe_at), Gate::Probing, "only the probe itself");
+        breaker.skipped(probe);
         assert_eq!(breaker.gate(probe_at), Gate::Probe, "the next attempt is the probe");
     }
 
@@ -260,6 +302,7 @@ mod tests {
         for _ in 0..3 {
             breaker.failed(
                 Failure::Unavailable(Some(Duration::from_secs(300))),
+                Trial::Regular,
                 lane("a"),
                 now,
                 &mut rng,

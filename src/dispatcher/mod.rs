@@ -5,7 +5,11 @@
 //! syncer: a committed page rings the store's bell, and the bell only says where to look.
 //!
 //! A million owed deliveries cost disk, not memory: a runner holds a bounded window of them and reads on as it drains.
+//!
+//! Attempts run on `threads` of the handler's own, unless it promised never to block.
 
+use std::fmt;
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::handler::Roster;
+use crate::id::HandlerName;
 use crate::store::Store;
 
 mod breaker;
@@ -23,6 +28,9 @@ mod runner;
 mod shards;
 #[cfg(test)]
 mod tests;
+mod threads;
+
+use runner::Runner;
 
 /// How much is held in memory, and for how long a stop waits.
 #[derive(Clone, Debug)]
@@ -49,31 +57,72 @@ impl Default for Settings {
     }
 }
 
-/// Runs every handler of `roster` until `stop`, then waits for the attempts in hand and records how they ended.
-///
-/// What is still running when the grace is over is broken off; its message is handed out again after the next start.
-///
-/// # Panics
-///
-/// If a runner does. Handlers' panics are contained.
-pub async fn run(
-    store: Arc<dyn Store>,
-    roster: Arc<Roster>,
-    clock: Arc<dyn Clock>,
-    settings: Settings,
-    stop: CancellationToken,
-) {
-    let mut runners = JoinSet::new();
-    for member in roster.members() {
-        let runner = runner::Runner::new(Arc::clone(&store), member.clone(), Arc::clone(&clock), &settings);
-        runners.spawn(runner.run(stop.clone()));
+/// Why messages cannot be handed out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DispatcherError {
+    /// The system gives a handler no threads, or its threads no way to wait.
+    #[error("cannot start threads for handler {handler}; raise the limits on processes and open files")]
+    Threads {
+        /// Handler that needs them.
+        handler: HandlerName,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Hands messages to every handler of a roster.
+pub struct Dispatcher {
+    runners: Vec<Runner>,
+}
+
+impl Dispatcher {
+    /// Gives each handler of `roster` what it needs to [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// [`DispatcherError::Threads`].
+    pub fn new(
+        store: &Arc<dyn Store>,
+        roster: &Roster,
+        clock: &Arc<dyn Clock>,
+        settings: &Settings,
+    ) -> Result<Self, DispatcherError> {
+        let runner = |member| Runner::new(Arc::clone(store), member, Arc::clone(clock), settings);
+        let runners = roster.members().iter().cloned().map(runner);
+        Ok(Self {
+            runners: runners.collect::<Result<_, _>>()?,
+        })
     }
-    while let Some(ended) = runners.join_next().await {
-        // A server that silently hands nothing out is worse than one that dies and is started again.
-        if let Err(error) = ended
-            && let Ok(panic) = error.try_into_panic()
-        {
-            resume_unwind(panic);
+
+    /// Runs every handler until `stop`, then waits for the attempts in hand and records how they ended.
+    ///
+    /// What is still running when the grace is over is broken off; its message is handed out again after the next start.
+    /// A thread that is blocked cannot be interrupted and is not waited for.
+    ///
+    /// # Panics
+    ///
+    /// If a runner does. Handlers' panics are contained.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut runners = JoinSet::new();
+        for runner in self.runners {
+            runners.spawn(runner.run(stop.clone()));
         }
+        while let Some(ended) = runners.join_next().await {
+            // A server that silently hands nothing out is worse than one that dies and is started again.
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("handlers", &self.runners.len())
+            .finish()
     }
 }

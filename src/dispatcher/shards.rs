@@ -11,7 +11,7 @@ pub(crate) struct Shards {
     after: [Seq; Shard::COUNT as usize],
     /// May hold deliveries behind the reading position.
     behind: ShardSet,
-    /// Had news since urgent deliveries were last looked for.
+    /// Had news since urgent deliveries were last looked for, or had some then.
     maybe_urgent: ShardSet,
     /// Lanes that were full when a delivery of theirs was read, and the first one that was left out. Reading goes on for
     /// everybody else; nothing behind it enters the lane before it is read again.
@@ -107,6 +107,12 @@ impl Shards {
                 self.behind.insert(*shard);
             }
         }
+    }
+
+    /// Notes where the answer to [`ask_urgent`](Self::ask_urgent) found something: there may be more than it names.
+    pub(crate) fn take_urgent(&mut self, rows: &[Pending]) {
+        let found = rows.iter().map(|row| row.lane.shard()).collect();
+        self.maybe_urgent = self.maybe_urgent.union(found);
     }
 
     /// Whether deliveries of `lane` were left out: whatever stands behind them has to wait.

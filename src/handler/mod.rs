@@ -55,8 +55,13 @@ pub trait Handler: Send + Sync + 'static {
     /// The same message comes again after a failure, a timeout or a crash: acting twice on one
     /// [`delivery_id`](Context::delivery_id) is for the handler to avoid.
     ///
-    /// The future is dropped at the [`deadline`](Context::deadline). It must not block its thread: a blocked thread
-    /// cannot be interrupted.
+    /// The future is dropped at the [`deadline`](Context::deadline).
+    ///
+    /// It may block its thread: each attempt has one to itself, unless the handler was registered
+    /// [`on_shared_threads`](Registration::on_shared_threads). But a blocked thread cannot be interrupted. Beyond the
+    /// deadline it counts as failing, yet its customer waits until it returns, because two messages of one customer are
+    /// never handled at once, and it takes up one of the handler's [`concurrency`](Policy::concurrency) until then. What
+    /// it returns late still counts.
     ///
     /// # Errors
     ///

@@ -35,7 +35,17 @@ pub struct Registration {
     name: Arc<HandlerName>,
     filter: Arc<Filter>,
     policy: Arc<Policy>,
+    threads: Threads,
     handler: Arc<dyn ErasedHandler>,
+}
+
+/// Where attempts run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Threads {
+    /// On threads of the handler's own.
+    Own,
+    /// On those of the server.
+    Shared,
 }
 
 impl Registration {
@@ -45,6 +55,7 @@ impl Registration {
             name: Arc::new(name),
             filter: Arc::default(),
             policy: Arc::default(),
+            threads: Threads::Own,
             handler: Arc::new(handler),
         }
     }
@@ -61,6 +72,20 @@ impl Registration {
     pub fn with_policy(self, policy: Policy) -> Self {
         let policy = Arc::new(policy);
         Self { policy, ..self }
+    }
+
+    /// Tries it on the server's threads, among callbacks and pulls, instead of threads of its own. This saves a change of
+    /// threads for each message, and is a promise: whoever blocks such a thread, by waiting other than with `await` or by
+    /// computing for more than a millisecond, holds everybody up.
+    #[must_use]
+    pub fn on_shared_threads(self) -> Self {
+        let threads = Threads::Shared;
+        Self { threads, ..self }
+    }
+
+    /// Whether it runs on the server's threads.
+    pub(crate) fn shares_threads(&self) -> bool {
+        self.threads == Threads::Shared
     }
 
     /// Its durable identity: under another name it is a new handler.
@@ -86,7 +111,7 @@ impl Registration {
     ///
     /// Never panics on account of the handler, and asks no [`Filter`].
     pub async fn attempt(&self, account: &AccountKey, message: &Message, attempt: u32) -> Attempt {
-        let deadline = Instant::now() + self.policy.timeout.min(LONGEST_ATTEMPT);
+        let deadline = self.deadline(Instant::now());
         let cx = Context::new(
             Arc::clone(&self.name),
             account.clone(),
@@ -96,6 +121,11 @@ impl Registration {
         );
         attempt::run(&*self.handler, &cx, message).await
     }
+
+    /// When an attempt that starts at `start` is broken off.
+    pub(crate) fn deadline(&self, start: Instant) -> Instant {
+        start + self.policy.timeout.min(LONGEST_ATTEMPT)
+    }
 }
 
 impl fmt::Debug for Registration {
@@ -104,6 +134,7 @@ impl fmt::Debug for Registration {
             .field("name", &self.name)
             .field("filter", &self.filter)
             .field("policy", &self.policy)
+            .field("threads", &self.threads)
             .finish_non_exhaustive()
     }
 }

@@ -89,6 +89,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Records how attempts ended, all of them together. Naming a delivery that is no longer owed changes nothing.
     async fn finish(&self, finished: Vec<Finish>) -> Result<(), StoreError>;
 
+    /// Forgets up to `limit` deliveries owed to `handler`, as if it had never been owed them. Returns how many there were.
+    /// Meant for a handler that nobody runs any more.
+    async fn forget_owed(&self, handler: &HandlerName, limit: usize) -> Result<u64, StoreError>;
+
     /// Dead letters, oldest death first.
     async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
 

@@ -166,3 +166,44 @@ async fn without_a_store_there_is_nothing_to_list_and_none_is_made() {
         "the config may stand before the action"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_owed_to_a_handler_that_left_is_told_and_can_be_forgotten() {
+    let bot = Bot::start().await;
+    bot.refuse();
+    let stage = Stage::new(&bot.handler()).await;
+    let server = stage.start();
+    stage.say(&["one", "two", "three"]);
+    let letters = stage.until_dead(3).await;
+    assert!(server.stop().success());
+    let configured = run_on(&stage.config, "retire bot");
+    assert_says(configured.complaint(1), &["bot is in the config", "restart"]);
+
+    // It is renamed: what it left behind waits for nobody.
+    stage.change("name = \"bot\"", "name = \"robot\"");
+    assert_says(
+        run_on(&stage.config, "retire nobody").complaint(1),
+        &["no handler", "nobody"],
+    );
+    let replayed = stage.dead(&format!("replay {}", id(&letters[0]))).good();
+    assert_eq!(
+        replayed,
+        "1 to be handed out again\n1 wait for bot, which is not in the config\n"
+    );
+    assert_eq!(
+        stage.dead("replay --handler robot").good(),
+        "0 to be handed out again\n"
+    );
+    assert_says(
+        &run_on(&stage.config, "check").good(),
+        &["1 messages wait for bot", "wecom-kf retire bot"],
+    );
+    assert_eq!(
+        run_on(&stage.config, "retire bot").good(),
+        "1 deliveries to bot forgotten\n2 dead letters are kept: wecom-kf dead drop --handler bot\n"
+    );
+    assert_eq!(
+        run_on(&stage.config, "retire bot").good(),
+        "0 deliveries to bot forgotten\n2 dead letters are kept: wecom-kf dead drop --handler bot\n"
+    );
+}

@@ -8,11 +8,14 @@ mod crashes;
 mod debian;
 mod front;
 mod hostile_clients;
+mod load;
+mod outages;
 mod proxies;
 mod receiver;
 mod server;
 mod stage;
 mod units;
+mod wire;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -86,6 +86,7 @@ impl Server {
         self.child.wait().expect("the server ends");
     }
 
+    /// Its process.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("a pid"))
     }

@@ -40,7 +40,7 @@ pub(crate) struct Stage {
     front: Option<SocketAddr>,
     keys: GeneratedKeys,
     corp_id: String,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
     said: AtomicUsize,
     seed: AtomicU64,
     folder: TempDir,
@@ -132,9 +132,15 @@ impl Stage {
     }
 
     fn announced(&self, server: Server) -> Server {
+        self.ring_at(server.callbacks);
+        server
+    }
+
+    /// Tells WeCom that a server on this stage's config listens at `callbacks`.
+    pub(crate) fn ring_at(&self, callbacks: SocketAddr) {
         let url = match &self.front {
             Some(front) => format!("https://{front}/callback/main"),
-            None => format!("http://{}/callback/main", server.callbacks),
+            None => format!("http://{callbacks}/callback/main"),
         };
         let GeneratedKeys {
             token,
@@ -143,7 +149,42 @@ impl Stage {
         } = &self.keys;
         let target = CallbackTarget::new(&url, token.clone(), encoding_aes_key.clone(), self.corp_id.as_str());
         self.wecom.set_callback(Some(target.expect("a good target")));
-        server
+    }
+
+    /// Puts `new` where `old` stands in the config, the first time it does.
+    pub(crate) fn change(&self, old: &str, new: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the config can be read");
+        assert!(text.contains(old), "no {old:?} in {text}");
+        std::fs::write(&self.config, text.replacen(old, new, 1)).expect("the config can be written");
+    }
+
+    /// Adds an application of the same corporation whose secret WeCom does not know.
+    pub(crate) fn add_app_with_a_wrong_secret(&self, name: &str) {
+        let (corp_id, api_base) = (&self.corp_id, self.wecom.base_url());
+        let [token, key] = [&self.keys.token, &self.keys.encoding_aes_key].map(|key| key.expose_secret());
+        let app = format!(
+            r#"
+        [[apps]]
+        name = "{name}"
+        corp_id = "{corp_id}"
+        secret = "of-another-app"
+        api_base = "{api_base}"
+        callback_keys = [{{ token = "{token}", encoding_aes_key = "{key}" }}]
+        [[handlers]]"#
+        );
+        self.change("[[handlers]]", app.trim_start());
+    }
+
+    /// Where WeCom listens.
+    pub(crate) fn wecom_address(&self) -> SocketAddr {
+        let url = self.wecom.base_url();
+        let address = url.strip_prefix("http://").and_then(|address| address.parse().ok());
+        address.expect("an address")
+    }
+
+    /// Accounts that customers talk to.
+    pub(crate) fn accounts(&self) -> Vec<OpenKfid> {
+        self.accounts.lock().unwrap().clone()
     }
 
     /// Adds `line` to `section` of the config. For servers that are started afterwards.
@@ -190,11 +231,6 @@ impl Stage {
     pub(crate) fn open_account(&self, open_kfid: &str) {
         self.wecom.grant(Account::new(open_kfid, "新客服"));
         self.accounts.lock().unwrap().push(OpenKfid::from(open_kfid));
-    }
-
-    /// The accounts that talk.
-    pub(crate) fn accounts(&self) -> Vec<OpenKfid> {
-        self.accounts.lock().unwrap().clone()
     }
 
     /// Waits until everything that was said has arrived, whatever else came with it.

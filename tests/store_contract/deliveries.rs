@@ -264,3 +264,33 @@ pub(crate) async fn backlog_counts_handlers_no_longer_configured(bench: &impl Be
     assert_eq!(counts, [("bot", 2, 0), ("gone", 2, 1), ("idle", 0, 0)]);
     assert_eq!((backlog[0].id, backlog[1].id), (bot, gone));
 }
+
+pub(crate) async fn what_is_owed_to_one_handler_can_be_forgotten_step_by_step(bench: &impl Bench) {
+    let store = bench.open();
+    let [bot, gone] = [register(&store, "bot").await, register(&store, "gone").await];
+    let both = [bot, gone];
+    let near = neighbours(3);
+    let messages = vec![
+        text("m1", &near[0], &both),
+        text("m2", &near[1], &both),
+        text("m3", &near[2], &both),
+        text("m4", &stranger(), &both),
+    ];
+    store_messages(&store, messages).await;
+    let deliveries = owed(&store, gone).await;
+    store
+        .finish(vec![finish(gone, &deliveries[0], dead(NOW))])
+        .await
+        .unwrap();
+    assert_eq!(store.forget_owed(&handler("nobody"), 10).await.unwrap(), 0);
+    assert_eq!(store.forget_owed(&handler("gone"), 2).await.unwrap(), 2);
+    assert_eq!(owed(&store, gone).await.len(), 1);
+    assert_eq!(store.forget_owed(&handler("gone"), 2).await.unwrap(), 1);
+    assert_eq!(store.forget_owed(&handler("gone"), 2).await.unwrap(), 0);
+    assert_eq!(msgids(&owed(&store, bot).await), ["m1", "m2", "m3", "m4"]);
+    assert_eq!(
+        store.dead_letters(Default::default(), 10).await.unwrap().len(),
+        1,
+        "the dead are kept"
+    );
+}

@@ -69,6 +69,7 @@ macro_rules! run_on {
                         a_retry_is_owed_later_also_after_a_restart,
                         naming_what_is_not_owed_changes_nothing,
                         backlog_counts_handlers_no_longer_configured,
+                        what_is_owed_to_one_handler_can_be_forgotten_step_by_step,
                     }
                     dead_letters {
                         a_dead_letter_tells_what_was_given_up_and_why,

@@ -5,27 +5,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Settings;
 use super::breaker::{Breaker, Gate};
 use super::lanes::{Lanes, Window};
 use super::shards::Shards;
+use super::threads::Threads;
+use super::{DispatcherError, Settings};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::handler::{Attempt, Member};
-use crate::message::Message;
-use crate::store::{Finish, Pending, Seq, Store, StoreError, Verdict};
+use crate::store::{Finish, Seq, Store, StoreError, Verdict};
 
+mod attempts;
 mod reading;
 mod verdict;
 
+use attempts::Running;
 use reading::{Failed, Reading};
 
-/// How often the store is asked whether somebody replayed dead letters.
-const REPLAY_CHECK: Duration = Duration::from_secs(1);
+/// How often replayed dead letters, urgent deliveries in the backlog, and attempts that block their threads are looked
+/// for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Outcomes that may wait for the store before no more attempts are started. Together with the attempts in hand they are
 /// what a crash hands out again.
 const MAX_UNRECORDED: usize = 2_000;
@@ -43,9 +46,11 @@ pub(super) struct Runner {
     lanes: Lanes,
     shards: Shards,
     breaker: Breaker,
+    /// Where attempts run; `None` if that is here.
+    threads: Option<Threads>,
     attempts: JoinSet<Attempt>,
     /// What each attempt is about; the task itself may die without telling.
-    running: HashMap<Id, Arc<Pending>>,
+    running: HashMap<Id, Running>,
     reading: Pause<Result<Reading, Failed>>,
     read_failures: u32,
     read_not_before: Instant,
@@ -57,20 +62,40 @@ pub(super) struct Runner {
     recorded: Vec<Seq>,
     replays: Option<u64>,
     check_replays: bool,
+    /// Urgent deliveries may be looked for: not too often, because a look passes over the whole backlog.
+    check_urgent: bool,
+    /// Dead letters were replayed while verdicts were being written, theirs perhaps: to be read again once that is over.
+    replayed_meanwhile: bool,
+    /// To be read again once what is recorded is forgotten.
+    rewind: bool,
 }
 
 impl Runner {
-    pub(super) fn new(store: Arc<dyn Store>, member: Member, clock: Arc<dyn Clock>, settings: &Settings) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        member: Member,
+        clock: Arc<dyn Clock>,
+        settings: &Settings,
+    ) -> Result<Self, DispatcherError> {
         let policy = member.registration().policy();
+        let start_threads = || {
+            Threads::start(member.name(), policy.concurrency).map_err(|source| DispatcherError::Threads {
+                handler: member.name().clone(),
+                source,
+            })
+        };
+        let shares_threads = member.registration().shares_threads();
+        let threads = (!shares_threads).then(start_threads).transpose()?;
         let window = Window {
             deliveries: settings.window,
             bytes: settings.window_bytes,
             per_lane: settings.per_customer,
         };
-        Self {
+        Ok(Self {
             lanes: Lanes::new(window),
             shards: Shards::new(),
             breaker: Breaker::new(policy.probe_min, policy.probe_max),
+            threads,
             attempts: JoinSet::new(),
             running: HashMap::new(),
             reading: None,
@@ -82,17 +107,21 @@ impl Runner {
             recorded: Vec::new(),
             replays: None,
             check_replays: true,
+            check_urgent: false,
+            replayed_meanwhile: false,
+            rewind: false,
             grace: settings.grace,
             store,
             member,
             clock,
-        }
+        })
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let news = self.store.news();
-        let mut replay_check = interval(REPLAY_CHECK);
-        replay_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first read is for whoever has waited longest.
+        let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() && !self.closed {
             self.start_attempts();
             self.start_reading();
@@ -104,7 +133,11 @@ impl Runner {
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 reading = wait(&mut self.reading) => self.take_reading(reading),
                 shards = news.next() => self.shards.news(shards),
-                _ = replay_check.tick() => self.check_replays = true,
+                _ = look.tick() => {
+                    self.check_replays = true;
+                    self.check_urgent = true;
+                    self.tell_of_overdue();
+                }
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
             }
         }
@@ -127,63 +160,13 @@ impl Runner {
             }
         }
         self.attempts.abort_all();
+        if let Some(threads) = &self.threads {
+            threads.break_off();
+        }
         while !self.unrecorded.is_empty() || self.recording.is_some() {
             self.start_recording();
             let recorded = wait(&mut self.recording).await;
             self.take_recorded(recorded);
-        }
-    }
-
-    /// Starts as many attempts as the handler takes at once.
-    fn start_attempts(&mut self) {
-        while self.may_start_more() {
-            let now = Instant::now();
-            let gate = self.breaker.gate(now);
-            if !matches!(gate, Gate::Open | Gate::Probe) {
-                return;
-            }
-            let Some(delivery) = self.lanes.next(now) else { return };
-            if gate == Gate::Probe {
-                self.breaker.probe_started();
-            }
-            self.start_attempt(delivery);
-        }
-    }
-
-    fn may_start_more(&self) -> bool {
-        let concurrency = self.member.registration().policy().concurrency;
-        self.attempts.len() < concurrency && self.unrecorded.len() < MAX_UNRECORDED
-    }
-
-    fn start_attempt(&mut self, delivery: Pending) {
-        let delivery = Arc::new(delivery);
-        let member = self.member.clone();
-        let task = self.attempts.spawn({
-            let delivery = Arc::clone(&delivery);
-            async move {
-                let message = Message::decode(delivery.body.clone().into(), &delivery.account.open_kfid);
-                let attempt = delivery.attempts.saturating_add(1);
-                member
-                    .registration()
-                    .attempt(&delivery.account, &message, attempt)
-                    .await
-            }
-        });
-        self.running.insert(task.id(), delivery);
-    }
-
-    /// Takes an attempt that ended, and with it all others that have ended by now.
-    fn take_ended(&mut self, first: Result<(Id, Attempt), JoinError>) {
-        let mut next = Some(first);
-        while let Some(ended) = next {
-            let (id, attempt) = ended.unwrap_or_else(|error| {
-                let reason = format!("the attempt's task died: {error}").into();
-                (error.id(), Attempt::Retry { after: None, reason })
-            });
-            if let Some(delivery) = self.running.remove(&id) {
-                self.conclude(Arc::unwrap_or_clone(delivery), attempt);
-            }
-            next = self.attempts.try_join_next_with_id();
         }
     }
 
@@ -205,6 +188,7 @@ impl Runner {
                 self.closed = true;
             }
         }
+        self.rewind |= std::mem::take(&mut self.replayed_meanwhile);
         if self.reading.is_none() {
             self.forget_recorded();
         }
@@ -213,6 +197,9 @@ impl Runner {
     fn forget_recorded(&mut self) {
         for seq in self.recorded.drain(..) {
             self.lanes.forget(seq);
+        }
+        if std::mem::take(&mut self.rewind) {
+            self.shards.rewind();
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reads owed deliveries from the store into the lanes, as far as there is room.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -11,8 +12,11 @@ use crate::store::{Pending, StoreError};
 /// Deliveries read at a time, and of one shard: bodies may be large, and all of them are in memory at once.
 const READ_AT_ONCE: usize = 1_024;
 const READ_PER_SHARD: usize = 256;
-/// Customers of one shard whose urgent deliveries are read at a time.
+/// Customers of one shard whose urgent deliveries are read at a time; the others' a second later.
 const READ_URGENT_PER_SHARD: usize = 16;
+
+/// A read under way.
+type Read = Pin<Box<dyn Future<Output = Result<Reading, Failed>> + Send>>;
 
 /// A read that failed: what was asked, if it has to be asked again, and why.
 pub(super) type Failed = (Option<Asked>, StoreError);
@@ -30,7 +34,6 @@ impl Runner {
         if self.reading.is_some() || Instant::now() < self.read_not_before {
             return;
         }
-        let (store, handler) = (Arc::clone(&self.store), self.member.id());
         // Refilling by spoonfuls would cost a query per delivery; a quarter of the window is worth one.
         let room = self.lanes.room();
         let room = if room >= self.lanes.window() / 4 {
@@ -38,31 +41,45 @@ impl Runner {
         } else {
             0
         };
-        self.reading = if std::mem::take(&mut self.check_replays) {
-            Some(Box::pin(async move {
-                store
-                    .replays()
-                    .await
-                    .map(Reading::Replays)
-                    .map_err(|error| (None, error))
-            }))
-        } else if let Some(asked) = self.shards.ask(room, READ_PER_SHARD, &self.lanes) {
-            Some(Box::pin(async move {
-                match store.pending(handler, &asked.positions, asked.limit_each).await {
-                    Ok(rows) => Ok(Reading::Pending(asked, rows)),
-                    Err(error) => Err((Some(asked), error)),
-                }
-            }))
-        } else if let Some(asked) = self.shards.ask_urgent(READ_URGENT_PER_SHARD) {
-            Some(Box::pin(async move {
-                match store.pending_urgent(handler, &asked.positions, asked.limit_each).await {
-                    Ok(rows) => Ok(Reading::Urgent(rows)),
-                    Err(error) => Err((Some(asked), error)),
-                }
-            }))
+        self.reading = if self.check_replays {
+            Some(self.read_replays())
+        } else if self.check_urgent
+            && let Some(asked) = self.shards.ask_urgent(READ_URGENT_PER_SHARD)
+        {
+            self.check_urgent = false;
+            Some(self.read_urgent(asked))
         } else {
-            None
+            let asked = self.shards.ask(room, READ_PER_SHARD, &self.lanes);
+            asked.map(|asked| self.read_in_order(asked))
         };
+    }
+
+    fn read_replays(&self) -> Read {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let replays = store.replays().await;
+            replays.map(Reading::Replays).map_err(|error| (None, error))
+        })
+    }
+
+    fn read_in_order(&self, asked: Asked) -> Read {
+        let (store, handler) = (Arc::clone(&self.store), self.member.id());
+        Box::pin(async move {
+            match store.pending(handler, &asked.positions, asked.limit_each).await {
+                Ok(rows) => Ok(Reading::Pending(asked, rows)),
+                Err(error) => Err((Some(asked), error)),
+            }
+        })
+    }
+
+    fn read_urgent(&self, asked: Asked) -> Read {
+        let (store, handler) = (Arc::clone(&self.store), self.member.id());
+        Box::pin(async move {
+            match store.pending_urgent(handler, &asked.positions, asked.limit_each).await {
+                Ok(rows) => Ok(Reading::Urgent(rows)),
+                Err(error) => Err((Some(asked), error)),
+            }
+        })
     }
 
     pub(super) fn take_reading(&mut self, reading: Result<Reading, Failed>) {
@@ -75,6 +92,7 @@ impl Runner {
                 self.lanes.offer(row, due, now)
             }),
             Ok(Reading::Urgent(rows)) => {
+                self.shards.take_urgent(&rows);
                 for row in rows.into_iter().filter(|row| !self.shards.overflows(row.lane)) {
                     let due = due(&row);
                     // A customer with a full lane gets the rest in its turn.
@@ -82,8 +100,10 @@ impl Runner {
                 }
             }
             Ok(Reading::Replays(replays)) => {
+                self.check_replays = false;
                 if self.replays.replace(replays).is_some_and(|before| before != replays) {
                     self.shards.rewind();
+                    self.replayed_meanwhile = self.recording.is_some();
                 }
             }
             Err((asked, error)) => {

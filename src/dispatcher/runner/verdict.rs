@@ -1,8 +1,10 @@
 //! What becomes of a delivery after an attempt.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
-use super::Runner;
+use super::{Runner, Running};
 use crate::dispatcher::breaker::Failure;
 use crate::handler::Attempt;
 use crate::metric;
@@ -10,16 +12,18 @@ use crate::store::{Finish, Pending, Verdict};
 
 impl Runner {
     /// Decides what becomes of a delivery, lets its lane go on, and notes the verdict for the store.
-    pub(super) fn conclude(&mut self, delivery: Pending, attempt: Attempt) {
+    pub(super) fn conclude(&mut self, running: Running, attempt: Attempt) {
+        let delivery = &running.delivery;
         let (now, handler, shard, seq) = (Instant::now(), self.member.id(), delivery.lane.shard(), delivery.seq);
         let was_open = self.breaker.is_open();
-        let verdict = self.judge(&delivery, attempt, now);
+        let verdict = self.judge(&running, attempt, now);
         if was_open != self.breaker.is_open() {
             self.breaker_changed();
         }
         match &verdict {
             Verdict::Retry { attempts, due } => {
                 let (attempts, due) = (*attempts, now + due.since(self.clock.now()));
+                let delivery = Arc::unwrap_or_clone(running.delivery);
                 self.lanes.try_again(Pending { attempts, ..delivery }, due, now);
             }
             Verdict::Done | Verdict::Dead { .. } => self.lanes.finished(delivery.lane, now),
@@ -32,14 +36,20 @@ impl Runner {
         });
     }
 
-    fn judge(&mut self, delivery: &Pending, attempt: Attempt, now: Instant) -> Verdict {
+    fn judge(&mut self, running: &Running, attempt: Attempt, now: Instant) -> Verdict {
+        let Running {
+            delivery,
+            trial,
+            overdue,
+            ..
+        } = running;
         let (failure, after, reason) = match attempt {
             Attempt::Done => {
                 self.breaker.answered();
                 return Verdict::Done;
             }
             Attempt::Skip => {
-                self.breaker.skipped();
+                self.breaker.skipped(*trial);
                 return Verdict::Done;
             }
             Attempt::Reject { reason } => {
@@ -50,7 +60,10 @@ impl Runner {
             Attempt::Unavailable { after, reason } => (Failure::Unavailable(after), after, reason),
         };
         let mut rng = rand::rng();
-        self.breaker.failed(failure, delivery.lane, now, &mut rng);
+        // Of one that is overdue it has been told.
+        if !overdue {
+            self.breaker.failed(failure, *trial, delivery.lane, now, &mut rng);
+        }
         // While it fails for everybody the message is not to blame; while it fails for this one alone, it may well be.
         let blamed = !self.breaker.is_open();
         let attempts = delivery.attempts.saturating_add(u32::from(blamed));
@@ -91,7 +104,7 @@ impl Runner {
         }
     }
 
-    fn breaker_changed(&self) {
+    pub(super) fn breaker_changed(&self) {
         let (handler, open) = (self.member.name(), self.breaker.is_open());
         metrics::gauge!(metric::BREAKER_OPEN, "handler" => handler.to_string()).set(f64::from(u8::from(open)));
         if open {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Settings;
+use super::{Dispatcher, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::handler::{Handler, Registration, Roster};
 use crate::id::{AccountKey, AppName, HandlerName, Msgid, OpenKfid};
@@ -19,6 +19,7 @@ use crate::store::{self, Claim, Commit, DeadSelect, HandlerId, Lane, NewMessage,
 mod failure;
 mod order;
 mod stop;
+mod threads;
 
 /// A store, one account, and the handlers that messages are owed to.
 struct House {
@@ -86,19 +87,14 @@ impl House {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "tests read better")]
     fn open(&self, settings: Settings) -> Running {
         let stop = CancellationToken::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let run = super::run(
-            Arc::clone(&self.store),
-            Arc::clone(&self.roster),
-            clock,
-            settings,
-            stop.clone(),
-        );
+        let dispatcher = Dispatcher::new(&self.store, &self.roster, &clock, &settings).unwrap();
         Running {
+            task: tokio::spawn(dispatcher.run(stop.clone())),
             stop,
-            task: tokio::spawn(run),
         }
     }
 
@@ -136,8 +132,9 @@ impl Running {
     }
 }
 
+/// Runs on the test's own thread, where time is paused.
 fn named(name: &str, handler: impl Handler) -> Registration {
-    Registration::new(HandlerName::new(name).unwrap(), handler)
+    Registration::new(HandlerName::new(name).unwrap(), handler).on_shared_threads()
 }
 
 fn customer(message: &Message) -> String {

@@ -11,7 +11,7 @@ use super::{House, customer, named, number};
 use crate::dispatcher::Settings;
 use crate::handler::{Context, Handler, HandlerError, Outcome, Policy, from_fn};
 use crate::message::Message;
-use crate::store::{Position, Seq, Shard};
+use crate::store::{Lane, Position, Seq, Shard};
 
 /// Notes the order per customer and whether two of one customer ever ran together.
 #[derive(Default)]
@@ -152,7 +152,7 @@ async fn an_urgent_message_overtakes_the_backlog_of_other_customers_but_not_its_
         ..Settings::default()
     });
     turn.add_permits(1);
-    let _first = order.recv().await.unwrap();
+    let mut first = vec![order.recv().await.unwrap()];
     // The store answers in the order it is asked: after these answers the runner has had its own, and with them its look
     // at what is urgent.
     for _ in 0..20 {
@@ -165,14 +165,97 @@ async fn an_urgent_message_overtakes_the_backlog_of_other_customers_but_not_its_
         house.store.pending_urgent(house.owed_to[0], &all, 1).await.unwrap();
     }
     turn.add_permits(3);
-    let mut next = Vec::new();
     for _ in 0..3 {
-        next.push(order.recv().await.unwrap());
+        first.push(order.recv().await.unwrap());
     }
-    // One attempt may have been in hand before.
-    let guests: Vec<_> = next.iter().filter(|msgid| msgid.starts_with("guest")).collect();
-    assert_eq!(guests, ["guest-401", "guest-402"], "{next:?}");
+    // Two attempts may have been in hand before.
+    let guests: Vec<_> = first.iter().filter(|msgid| msgid.starts_with("guest")).collect();
+    assert_eq!(guests, ["guest-401", "guest-402"], "{first:?}");
     turn.add_permits(1000);
     house.until_nothing_is_owed().await;
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_urgent_customers_than_one_look_reads_overtake_too() {
+    let (heard, mut order) = mpsc::unbounded_channel();
+    let turn = Arc::new(Semaphore::new(0));
+    let handler = from_fn({
+        let turn = Arc::clone(&turn);
+        move |_, message| {
+            let (heard, turn) = (heard.clone(), Arc::clone(&turn));
+            async move {
+                turn.acquire().await.unwrap().forget();
+                heard.send(customer(&message)).unwrap();
+                Ok(Outcome::Done)
+            }
+        }
+    });
+    let one_by_one = Policy {
+        concurrency: 1,
+        timeout: Duration::from_secs(3600 * 24),
+        ..Policy::default()
+    };
+    let mut house = House::with(vec![named("bot", handler).with_policy(one_by_one)]).await;
+    let account = house.claim.account.clone();
+    let of_one_shard = |prefix: &str, count| -> Vec<String> {
+        let names = (0..).map(|n| format!("{prefix}{n}"));
+        let of_the_shard = names.filter(|name| Lane::of(&account, name).shard().number() == 7);
+        of_the_shard.take(count).collect()
+    };
+    let (backlog, guests) = (of_one_shard("wm", 400), of_one_shard("guest", 40));
+    house
+        .receive(&backlog.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let urgent: Vec<String> = guests.iter().map(|name| format!("!{name}")).collect();
+    house
+        .receive(&urgent.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let running = house.open(Settings {
+        window: 16,
+        ..Settings::default()
+    });
+    // As slow as a handler whose backlog stands for minutes: the clock of the test jumps while all wait.
+    let mut heard = Vec::new();
+    while heard.len() < backlog.len() + guests.len() {
+        turn.add_permits(1);
+        heard.push(order.recv().await.unwrap());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    running.stop().await;
+    let last = heard.iter().rposition(|name| name.starts_with("guest")).unwrap();
+    assert!(
+        last < 300,
+        "the last guest was served as number {last} of {}",
+        heard.len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_urgent_message_overtakes_a_backlog_that_goes_as_fast_as_it_is_read() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let handler = from_fn({
+        let order = Arc::clone(&order);
+        move |_, message| {
+            order.lock().unwrap().push(customer(&message));
+            async { Ok(Outcome::Done) }
+        }
+    });
+    let mut house = House::with(vec![named("bot", handler)]).await;
+    let names: Vec<String> = (0..6_000).map(|n| format!("wm{n}")).collect();
+    for page in names.chunks(1_000) {
+        house
+            .receive(&page.iter().map(String::as_str).collect::<Vec<_>>())
+            .await;
+    }
+    house.receive(&["!guest"]).await;
+    let running = house.open(Settings {
+        window: 64,
+        ..Settings::default()
+    });
+    house.until_nothing_is_owed().await;
+    running.stop().await;
+    let order = order.lock().unwrap();
+    let guest = order.iter().position(|name| name == "guest").unwrap();
+    assert!(guest < 3_000, "served as number {guest} of {}", order.len());
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::row::{self, Accounts};
 use crate::clock::UnixMillis;
 use crate::id::HandlerName;
-use crate::store::{Backlog, Finish, HandlerId, Lane, Pending, Position, Seq, URGENT_REACH, Verdict};
+use crate::store::{Backlog, Finish, HandlerId, Lane, Pending, Position, Seq, Shard, URGENT_REACH, Verdict};
 
 pub(super) fn register_handlers(conn: &Connection, names: &[HandlerName]) -> rusqlite::Result<Vec<HandlerId>> {
     let mut add = conn.prepare_cached("INSERT INTO handler (name) VALUES (?1) ON CONFLICT (name) DO NOTHING")?;
@@ -208,4 +208,20 @@ pub(super) fn finish(conn: &Connection, finished: &[Finish]) -> rusqlite::Result
         }
     }
     Ok(())
+}
+
+pub(super) fn forget_owed(conn: &Connection, handler: &HandlerName, limit: usize) -> rusqlite::Result<u64> {
+    let mut forget = conn.prepare_cached(
+        "DELETE FROM delivery
+         WHERE shard = ?1 AND handler_id = (SELECT handler_id FROM handler WHERE name = ?2) AND seq IN (
+             SELECT d.seq FROM delivery d CROSS JOIN handler h ON h.name = ?2
+             WHERE d.shard = ?1 AND d.handler_id = h.handler_id ORDER BY d.seq LIMIT ?3
+         )",
+    )?;
+    let mut forgotten = 0;
+    for shard in Shard::all() {
+        let left = i64::try_from(limit - forgotten).unwrap_or(i64::MAX);
+        forgotten += forget.execute(params![shard.number(), handler.as_str(), left])?;
+    }
+    Ok(forgotten as u64)
 }

@@ -168,6 +168,13 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn forget_owed(&self, handler: &HandlerName, limit: usize) -> Result<u64, StoreError> {
+        let handler = handler.clone();
+        self.writer
+            .write(limit, move |conn, _| delivery::forget_owed(conn, &handler, limit))
+            .await
+    }
+
     async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         self.counter.read(move |conn| dead::list(conn, &select, limit)).await
     }

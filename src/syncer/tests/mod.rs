@@ -23,6 +23,7 @@ use crate::id::{AccountKey, AppName, CallbackToken, CorpId, HandlerName, OpenKfi
 use crate::store::{self, Store};
 
 mod back_pressure;
+mod fairness;
 mod pages;
 mod refusals;
 mod script;

@@ -156,6 +156,10 @@ impl Store for Watched {
         self.inner.finish(finished).await
     }
 
+    async fn forget_owed(&self, handler: &HandlerName, limit: usize) -> Result<u64, StoreError> {
+        self.inner.forget_owed(handler, limit).await
+    }
+
     async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         self.inner.dead_letters(select, limit).await
     }
