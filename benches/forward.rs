@@ -116,7 +116,12 @@ impl Receiver {
 
     /// What was posted so far.
     fn keep_no_more(&self) -> Vec<Bytes> {
-        self.book.bodies.lock().expect("nobody panicked").take().expect("taken once")
+        self.book
+            .bodies
+            .lock()
+            .expect("nobody panicked")
+            .take()
+            .expect("taken once")
     }
 
     /// Waits until every message has come, and starts to count anew.
@@ -193,12 +198,17 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
     std::fs::copy(filled, &path).expect("a copy");
     let store = open(&path);
     let name = HandlerName::new("bot").expect("a name");
-    let ids = store.register_handlers(std::slice::from_ref(&name)).await.expect("a handler");
+    let ids = store
+        .register_handlers(std::slice::from_ref(&name))
+        .await
+        .expect("a handler");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let policy = Policy::default();
     let settings = forward::Settings {
         url: format!("http://{}/kf", receiver.address).parse().expect("an address"),
-        signing_secret: SigningSecret::generate(&mut rand::rng()),
+        signing_secrets: vec![SigningSecret::generate(&mut rand::rng())],
+        reach: forward::Reach::Anywhere,
+        authorities: None,
         concurrency: CONNECTIONS,
         timeout: policy.timeout,
     };
@@ -274,7 +284,9 @@ async fn said() -> Vec<Arc<Said>> {
     settings.accounts = vec![Account::new(account.as_str(), "bench")];
     let wecom = Simulator::start(settings).await.expect("the simulator starts");
     let drafts = Chatter::new(1, samples::customers(1, 2_000)).take(MESSAGES);
-    wecom.say_many(&account, drafts, Bells::Silent).expect("the account exists");
+    wecom
+        .say_many(&account, drafts, Bells::Silent)
+        .expect("the account exists");
     let said = wecom.ledger().said;
     wecom.stop().await;
     said
