@@ -40,7 +40,7 @@ pub(crate) struct Stage {
     front: Option<SocketAddr>,
     keys: GeneratedKeys,
     corp_id: String,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
     said: AtomicUsize,
     seed: AtomicU64,
     folder: TempDir,
@@ -105,6 +105,12 @@ impl Stage {
     /// Where the store is.
     pub(crate) fn database(&self) -> PathBuf {
         database(&self.folder)
+    }
+
+    /// Adds `text` to the config.
+    pub(crate) fn add_to_config(&self, text: &str) {
+        let config = std::fs::read_to_string(&self.config).expect("the config can be read");
+        std::fs::write(&self.config, config + text).expect("the config can be written");
     }
 
     /// Starts a server, and tells WeCom where it listens.
