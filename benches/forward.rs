@@ -1,9 +1,10 @@
 //! Messages forwarded, against a bare loop that posts the same bodies over as many connections.
 //!
-//! The floor is one `hyper` connection per place, each posting the next body as soon as it has its answer: no store, no
-//! signature, no deadline, no record of what was taken. Ours finds the messages waiting in the store, forwards them in
-//! order per customer, and is done when the last outcome is recorded too. The receiver, which answers 204, runs in a
-//! thread of its own and is the same for both. Rounds take turns.
+//! The floor is what one would write to be done with it: a `reqwest` client, and as many loops as connections, each
+//! posting the next body as soon as it has its answer. No store, no order, no signature, no deadline, no record of what
+//! was taken. Ours finds the messages waiting in the store, forwards them in order per customer, and is done when the
+//! last outcome is recorded too. The receiver, which answers 204, runs in a thread of its own and is the same for both.
+//! Rounds take turns.
 //!
 //!     cargo bench --bench forward
 
@@ -15,15 +16,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::CONTENT_TYPE;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use reqwest::{Client, Url};
 use serde_json::value::RawValue;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -114,6 +116,10 @@ impl Receiver {
         Self { address, book }
     }
 
+    fn url(&self) -> Url {
+        format!("http://{}/kf", self.address).parse().expect("an address")
+    }
+
     /// What was posted so far.
     fn keep_no_more(&self) -> Vec<Bytes> {
         self.book
@@ -159,35 +165,29 @@ async fn take(request: Request<Incoming>, book: Arc<Book>) -> Result<Response<Em
 async fn floor(bodies: &[Bytes], receiver: &Receiver) -> Duration {
     let bodies: Arc<[Bytes]> = bodies.into();
     let next = Arc::new(AtomicUsize::new(0));
-    let address = receiver.address;
+    let client = Client::builder().no_proxy().build().expect("a client");
+    let url = receiver.url();
     let began = Instant::now();
-    let places: Vec<_> = (0..CONNECTIONS)
-        .map(|_| tokio::spawn(post_each(Arc::clone(&bodies), Arc::clone(&next), address)))
+    let loops: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (bodies, next) = (Arc::clone(&bodies), Arc::clone(&next));
+            tokio::spawn(post_each(bodies, next, client.clone(), url.clone()))
+        })
         .collect();
-    for place in places {
-        place.await.expect("no place panics");
+    for running in loops {
+        running.await.expect("no loop panics");
     }
     let took = began.elapsed();
     receiver.all_taken().await;
     took
 }
 
-async fn post_each(bodies: Arc<[Bytes]>, next: Arc<AtomicUsize>, address: SocketAddr) {
-    let stream = TcpStream::connect(address).await.expect("a connection");
-    stream.set_nodelay(true).expect("a socket");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .expect("a connection");
-    tokio::spawn(connection);
+async fn post_each(bodies: Arc<[Bytes]>, next: Arc<AtomicUsize>, client: Client, url: Url) {
     while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let request = Request::post("/kf")
-            .header(HOST, address.to_string())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.clone()))
-            .expect("a request");
-        let answer = sender.send_request(request).await.expect("an answer");
+        let request = client.post(url.clone()).header(CONTENT_TYPE, "application/json");
+        let answer = request.body(body.clone()).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-        answer.into_body().collect().await.expect("a whole answer");
+        answer.bytes().await.expect("a whole answer");
     }
 }
 
@@ -205,7 +205,7 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let policy = Policy::default();
     let settings = forward::Settings {
-        url: format!("http://{}/kf", receiver.address).parse().expect("an address"),
+        url: receiver.url(),
         signing_secrets: vec![SigningSecret::generate(&mut rand::rng())],
         reach: forward::Reach::Anywhere,
         authorities: None,

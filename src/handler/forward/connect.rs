@@ -93,17 +93,17 @@ pub(super) fn tcp(resolver: Resolver, patience: Duration) -> HttpConnector<Resol
     tcp
 }
 
-/// Makes connections to an endpoint.
+/// Makes connections to an endpoint. Cheap to clone: the client does so for every request.
 #[derive(Clone)]
 pub(super) struct Connector {
-    tls: HttpsConnector<HttpConnector<Resolver>>,
+    tls: Arc<HttpsConnector<HttpConnector<Resolver>>>,
     patience: Duration,
 }
 
 impl Connector {
     /// Speaks TLS by `config`, where the endpoint does, and is ready to send within `patience`, name and TLS included.
     pub(super) fn new(tcp: HttpConnector<Resolver>, config: ClientConfig, patience: Duration) -> Self {
-        let tls = HttpsConnector::from((tcp, config));
+        let tls = Arc::new(HttpsConnector::from((tcp, config)));
         Self { tls, patience }
     }
 }
@@ -113,12 +113,13 @@ impl Service<Uri> for Connector {
     type Error = BoxError;
     type Future = Boxed<Self::Response, Self::Error>;
 
-    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.tls.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, endpoint: Uri) -> Self::Future {
-        let (connecting, patience) = (self.tls.call(endpoint), self.patience);
+        let mut tls = HttpsConnector::clone(&self.tls);
+        let (connecting, patience) = (tls.call(endpoint), self.patience);
         Box::pin(async move {
             let connected = timeout(patience, connecting).await;
             connected.unwrap_or_else(|_| Err(ConnectError::Slow(patience).into()))
