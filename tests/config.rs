@@ -362,3 +362,58 @@ fn the_query_of_a_forward_address_reaches_the_handler_and_no_output() {
     assert_eq!(forward.url.query(), Some("key=hush"));
     assert!(!config.to_string().contains("hush") && !format!("{config:?}").contains("hush"));
 }
+
+#[test]
+fn several_signing_secrets_are_read_in_their_order() {
+    let secrets = [
+        "whsec_hushhushhushhushhushhushhushhushhushhushhush",
+        "whsec_HUSHHUSHHUSHHUSHHUSHHUSHHUSHHUSHHUSHHUSHHUSH",
+    ];
+    let config = load(&forwarder(&format!("signing_secret = {secrets:?}"))).config;
+    let HandlerKind::Forward(forward) = &config.handlers[0].kind else {
+        panic!("it forwards");
+    };
+    let read: Vec<_> = forward
+        .signing_secrets
+        .iter()
+        .map(|secret| secret.expose_secret())
+        .collect();
+    assert_eq!(read, secrets);
+    assert!(
+        config.to_string().contains(r#"signing_secret = ["***", "***"]"#),
+        "{config}"
+    );
+}
+
+#[test]
+fn an_address_on_the_internet_may_be_demanded() {
+    for url in [
+        "https://bot.example/kf",
+        "https://bot.example:8443/kf",
+        "https://93.184.215.14/",
+        "https://[2606:4700::1111]/",
+    ] {
+        let text = forwarder(&format!("url = \"{url}\"\npublic_only = true"));
+        assert_eq!(load(&text).warnings, [""; 0], "{url}");
+    }
+}
+
+#[test]
+fn every_address_that_is_not_on_the_internet_is_refused_by_its_key_where_one_is_demanded() {
+    let corpus = include_str!("fixtures/not_public.txt");
+    let (_, urls) = corpus.split_once("== as written\n").unwrap();
+    let (urls, _) = urls.split_once("== as resolved\n").unwrap();
+    // Each paragraph begins with what its lines have in common.
+    let urls = urls
+        .trim_matches('\n')
+        .split("\n\n")
+        .flat_map(|paragraph| paragraph.lines().skip(1));
+    for url in urls {
+        let text = forwarder(&format!("url = {}\npublic_only = true", toml::Value::from(url)));
+        let told = told(&text, &Environment::default());
+        assert!(
+            told.len() == 1 && told[0].starts_with("handlers[0].url: "),
+            "{url}: {told:?}"
+        );
+    }
+}

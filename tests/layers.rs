@@ -30,10 +30,12 @@ const ROWS: &[&[&str]] = &[
 /// Heavy crates, and the modules that may name them.
 const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["http", "simulator"]),
-    ("hyper", &["http", "simulator"]),
-    ("hyper_util", &["http", "simulator"]),
-    ("tower", &["http", "simulator"]),
-    ("reqwest", &["api", "handler::forward", "simulator"]),
+    ("hyper", &["http", "handler::forward", "simulator"]),
+    ("hyper_util", &["http", "handler::forward", "simulator"]),
+    ("hyper_rustls", &["handler::forward"]),
+    ("rustls", &["handler::forward"]),
+    ("tower", &["http", "handler::forward", "simulator"]),
+    ("reqwest", &["api", "simulator"]),
     ("rusqlite", &["store::sqlite"]),
     ("nix", &["app::descriptors", "store::sqlite"]),
     ("quick_xml", &["callback"]),
@@ -265,8 +267,8 @@ fn a_heavy_crate_away_from_home_is_caught_in_every_form() {
         );
     }
     for (path, text) in [
-        ("handler/forward/mod.rs", "use reqwest::Client;"),
-        ("handler/forward.rs", "use reqwest::Client;"),
+        ("handler/forward/mod.rs", "use hyper::Request;"),
+        ("handler/forward.rs", "use hyper::Request;"),
         (
             "handler/log.rs",
             "use crate::handler::reqwest::X; use self::axum::Y; fn f(toml: u8) { toml; x.toml::<u8>(); <X as Y>::toml::z() }",

@@ -126,13 +126,19 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
     } = handler;
     let registration = match kind {
         HandlerKind::Log => Registration::new(name, LogHandler).on_shared_threads(),
-        HandlerKind::Forward(config::Forward { url, signing_secret }) => {
-            let (concurrency, timeout) = (policy.concurrency, policy.timeout);
+        HandlerKind::Forward(config::Forward {
+            url,
+            signing_secrets,
+            reach,
+            ca,
+        }) => {
             let settings = forward::Settings {
                 url,
-                signing_secret,
-                concurrency,
-                timeout,
+                signing_secrets,
+                reach,
+                authorities: ca.map(|ca| ca.authorities),
+                concurrency: policy.concurrency,
+                timeout: policy.timeout,
             };
             match Forward::new(settings, Arc::clone(clock)) {
                 Ok(forward) => Registration::new(name, forward).on_shared_threads(),

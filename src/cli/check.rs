@@ -10,7 +10,8 @@ use std::sync::Arc;
 use wecom_kf::api::{ApiError, Client};
 use wecom_kf::app;
 use wecom_kf::clock::SystemClock;
-use wecom_kf::config::{App, Config};
+use wecom_kf::config::{App, Config, Handler, HandlerKind};
+use wecom_kf::handler::forward::Reach;
 use wecom_kf::store::{self, Backlog};
 
 /// Prints findings, and remembers whether any was bad.
@@ -42,9 +43,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         for app in &config.apps {
             check_app(config, app, &mut report).await;
         }
-        if config.handlers.is_empty() {
-            report.note("handlers", "none: messages are stored, and nobody is handed them");
-        }
+        check_handlers(&config.handlers, &mut report);
         report.printed?;
         Ok(if report.failed {
             ExitCode::FAILURE
@@ -52,6 +51,32 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             ExitCode::SUCCESS
         })
     })
+}
+
+/// Tells where messages go. Posts nothing: an endpoint would take it for a message.
+fn check_handlers(handlers: &[Handler], report: &mut Report) {
+    if handlers.is_empty() {
+        report.note("handlers", "none: messages are stored, and nobody is handed them");
+    }
+    for handler in handlers {
+        let HandlerKind::Forward(forward) = &handler.kind else {
+            continue;
+        };
+        let mut finding = format!("posts to {}", forward.shown_url());
+        if forward.reach == Reach::PublicOnly {
+            finding.push_str(", at public addresses only");
+        }
+        if let Some(ca) = &forward.ca {
+            finding.push_str(&format!(", vouched for by {}", ca.path));
+        }
+        if forward.signing_secrets.len() > 1 {
+            finding.push_str(&format!(
+                "; signs with {} secrets: remove the old one when it is no longer used",
+                forward.signing_secrets.len()
+            ));
+        }
+        report.good(&handler.name, &finding);
+    }
 }
 
 /// Looks at the store as a bystander: a check must neither disturb a running server nor leave a file that belongs to

@@ -4,9 +4,9 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::filter::origin_word;
-use super::handler::without_query;
 use super::size::Size;
 use super::{App, Config, Handler, HandlerKind};
+use crate::handler::forward::Reach;
 use crate::store::Durability;
 
 /// TOML that reads back as the same config, but for the secrets, which are `***`, and the query of a handler's URL,
@@ -91,8 +91,15 @@ fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
         HandlerKind::Log => text(f, "kind", "log")?,
         HandlerKind::Forward(forward) => {
             text(f, "kind", "forward")?;
-            text(f, "url", without_query(&forward.url))?;
-            text(f, "signing_secret", "***")?;
+            text(f, "url", forward.shown_url())?;
+            match forward.signing_secrets.len() {
+                1 => text(f, "signing_secret", "***")?,
+                several => list(f, "signing_secret", vec![quoted("***"); several])?,
+            }
+            bare(f, "public_only", forward.reach == Reach::PublicOnly)?;
+            if let Some(ca) = &forward.ca {
+                text(f, "ca_file", &ca.path)?;
+            }
         }
     }
     let filter = &handler.filter;

@@ -1,16 +1,12 @@
 //! Section `[[handlers]]`.
 
-use std::fmt;
 use std::time::Duration;
-
-use secrecy::ExposeSecret as _;
-use url::Url;
 
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
-use super::{Handler, filter};
+use super::{Forward, Handler, filter, forward};
 use crate::backoff::Schedule;
-use crate::handler::{Policy, SigningSecret};
+use crate::handler::Policy;
 use crate::id::HandlerName;
 
 const TIMEOUT: Span = Span::secs(10);
@@ -30,8 +26,6 @@ const PROBE_MAX: Span = Span::secs(60);
 const MOST_ATTEMPTS: u32 = 1000;
 const MOST_CONCURRENCY: usize = 10_000;
 
-const SIGNING_SECRET_SHAPE: &str = "\"whsec_\" and 24 to 64 random bytes in base64; make one with: wecom-kf keygen";
-
 /// What a handler does with a message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -40,27 +34,6 @@ pub enum HandlerKind {
     Log,
     /// Sends it on over HTTP.
     Forward(Forward),
-}
-
-/// Where a forwarder sends to. `Debug` shows the address without its query.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Forward {
-    /// Address that messages are posted to: `http` or `https`, without credentials.
-    pub url: Url,
-    /// Key of the signature.
-    pub signing_secret: SigningSecret,
-}
-
-impl fmt::Debug for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Forward({})", without_query(&self.url))
-    }
-}
-
-/// `url` as it may be shown: services put keys into the query.
-pub(super) fn without_query(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 /// Reads all handlers. `None` if any is wrong.
@@ -81,7 +54,13 @@ fn handler(raw: raw::Handler, apps: &[String], section: &mut Section<'_>) -> Opt
     const NAME: &str = "a name that it keeps for ever, such as \"bot\"";
     let name = section.name(raw.name.as_deref(), NAME, HandlerName::new);
     let filter = filter::filter(&raw, apps, section);
-    let kind = kind(raw.kind, raw.url, raw.signing_secret, section);
+    let keys = forward::Raw {
+        url: raw.url,
+        signing_secret: raw.signing_secret,
+        public_only: raw.public_only,
+        ca_file: raw.ca_file,
+    };
+    let kind = kind(raw.kind, keys, section);
     let timeout = section.duration("timeout", raw.timeout.unwrap_or(TIMEOUT), SHORTEST..=LONGEST);
     let max_attempts = section.number(
         "max_attempts",
@@ -120,12 +99,7 @@ fn handler(raw: raw::Handler, apps: &[String], section: &mut Section<'_>) -> Opt
     })
 }
 
-fn kind(
-    word: Option<String>,
-    url: Option<String>,
-    signing_secret: Option<raw::Secret>,
-    section: &mut Section<'_>,
-) -> Option<HandlerKind> {
+fn kind(word: Option<String>, keys: forward::Raw, section: &mut Section<'_>) -> Option<HandlerKind> {
     #[derive(Clone, Copy)]
     enum Word {
         Log,
@@ -134,36 +108,10 @@ fn kind(
     let word = section.required("kind", word, "\"log\" or \"forward\"")?;
     match section.choice("kind", &word, &[("log", Word::Log), ("forward", Word::Forward)])? {
         Word::Log => {
-            for (key, given) in [("url", url.is_some()), ("signing_secret", signing_secret.is_some())] {
-                if given {
-                    section.wrong(
-                        key,
-                        "means nothing to a handler of kind \"log\": remove it, or make it \"forward\"",
-                    );
-                }
-            }
+            keys.refuse(section);
             Some(HandlerKind::Log)
         }
-        Word::Forward => {
-            let url = section.required(
-                "url",
-                url,
-                "the address to post messages to, such as \"http://127.0.0.1:9000/kf\"",
-            );
-            let url = url.and_then(|url| section.web_address("url", &url));
-            let secret = section.secret("signing_secret", signing_secret, SIGNING_SECRET_SHAPE);
-            let secret = secret.and_then(|secret| {
-                let parsed = SigningSecret::parse(secret.expose_secret()).ok();
-                if parsed.is_none() {
-                    section.misshapen("signing_secret", &secret, SIGNING_SECRET_SHAPE);
-                }
-                parsed
-            });
-            Some(HandlerKind::Forward(Forward {
-                url: url?,
-                signing_secret: secret?,
-            }))
-        }
+        Word::Forward => forward::forward(keys, section).map(HandlerKind::Forward),
     }
 }
 

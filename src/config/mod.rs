@@ -26,6 +26,7 @@ mod display;
 mod environment;
 mod filter;
 mod findings;
+mod forward;
 mod handler;
 mod raw;
 mod read;
@@ -40,7 +41,8 @@ mod tests;
 
 pub use environment::Environment;
 pub use findings::{ConfigError, Problem};
-pub use handler::{Forward, HandlerKind};
+pub use forward::{Ca, Forward};
+pub use handler::HandlerKind;
 
 use findings::Findings;
 

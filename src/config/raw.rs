@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::size::Size;
 
@@ -90,7 +90,9 @@ pub(super) struct Handler {
     pub(super) name: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) url: Option<String>,
-    pub(super) signing_secret: Option<Secret>,
+    pub(super) signing_secret: Option<Secrets>,
+    pub(super) public_only: Option<bool>,
+    pub(super) ca_file: Option<String>,
     pub(super) apps: Option<Vec<String>>,
     pub(super) accounts: Option<Vec<String>>,
     pub(super) types: Option<Vec<String>>,
@@ -194,6 +196,45 @@ impl<'de> Deserialize<'de> for Secret {
                     (None, Some(path)) => Secret::File(path),
                     _ => Secret::Unclear,
                 })
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// A secret, or a list of those that are valid at once.
+#[derive(Debug)]
+pub(super) enum Secrets {
+    /// There is one.
+    One(Secret),
+    /// As many as are listed.
+    List(Vec<Secret>),
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = Secrets;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a secret in quotes, { env = \"NAME\" } or { file = \"/run/secrets/x\" }, or a list of such",
+                )
+            }
+
+            fn visit_str<E: Error>(self, secret: &str) -> Result<Secrets, E> {
+                Ok(Secrets::One(Secret::Inline(secret.into())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secrets, A::Error> {
+                Secret::deserialize(MapAccessDeserializer::new(map)).map(Secrets::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Secrets, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Secrets::List)
             }
         }
 

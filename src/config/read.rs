@@ -81,6 +81,7 @@ fn explain(table: &Table, path: &Path, message: &str) -> String {
                 "i64" => "a whole number",
                 "a sequence" => "a list in [ ]",
                 "a string" => "a string in quotes",
+                "a boolean" => "true or false",
                 other if other.starts_with("struct ") => "a table",
                 other => other,
             };

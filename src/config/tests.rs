@@ -8,6 +8,8 @@ use super::{Config, Environment, raw};
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
+const CA_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/ca.pem");
+
 /// The example's own app and handlers, with nothing said that has a default.
 const MINIMAL: &str = r#"
     [[apps]]
@@ -45,7 +47,9 @@ fn example_in_full() -> String {
         Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
         _ => format!("{line}\n"),
     };
-    EXAMPLE.lines().map(switched_on).collect()
+    let text: String = EXAMPLE.lines().map(switched_on).collect();
+    // A file that is there.
+    text.replace("/etc/wecom-kf/ca.pem", CA_FILE)
 }
 
 /// Every key that `text` sets, as `apps.name` whichever entry it stands in.
@@ -116,7 +120,7 @@ fn the_example_shows_every_key_there_is() {
 fn the_example_is_right_with_every_setting_switched_on() {
     let loaded = Config::parse(&example_in_full(), &environment()).unwrap();
     assert_eq!(loaded.warnings, [""; 0]);
-    assert_eq!(loaded.config.handlers.len(), 2);
+    assert_eq!(loaded.config.handlers.len(), 3);
 }
 
 #[test]

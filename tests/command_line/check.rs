@@ -163,3 +163,36 @@ async fn a_wecom_that_cannot_be_reached_and_a_damaged_store_are_both_told() {
         ],
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_messages_go_is_told() {
+    let secret = "whsec_hushhushhushhushhushhushhushhushhushhushhush";
+    let handlers = format!(
+        r#"
+        [[handlers]]
+        name = "bot"
+        kind = "forward"
+        url = "http://127.0.0.1:9/kf?key=hush"
+        signing_secret = "{secret}"
+        [[handlers]]
+        name = "tenant"
+        kind = "forward"
+        url = "https://bot.example/kf"
+        signing_secret = ["{secret}", "{secret}"]
+        public_only = true
+        ca_file = "{}/tests/fixtures/ca.pem"
+        "#,
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let stage = Stage::new(&handlers).await;
+    let found = run_on(&stage.config, "check");
+    found.tells_none_of(&["hush"]);
+    assert_says(
+        &found.good(),
+        &[
+            "ok    bot: posts to http://127.0.0.1:9/kf\n",
+            "ok    tenant: posts to https://bot.example/kf, at public addresses only, vouched for by ",
+            "; signs with 2 secrets",
+        ],
+    );
+}

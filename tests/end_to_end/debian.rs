@@ -31,7 +31,12 @@ pub(crate) fn installed(package: &str, path: &'static str) -> Command {
     Command::new(path)
 }
 
-fn apt_get(arguments: &[&str]) {
+/// Runs `apt-get`, as root.
+///
+/// # Panics
+///
+/// When it fails, or nobody lets us be root.
+pub(crate) fn apt_get(arguments: &[&str]) {
     let mut command = if Uid::effective().is_root() {
         Command::new("env")
     } else {

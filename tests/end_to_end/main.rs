@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod bot;
 mod crashes;
 mod debian;
+mod endpoints;
 mod front;
 mod hostile_clients;
 mod load;

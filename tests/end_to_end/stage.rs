@@ -107,6 +107,12 @@ impl Stage {
         database(&self.folder)
     }
 
+    /// Adds `text` to the config.
+    pub(crate) fn add_to_config(&self, text: &str) {
+        let config = std::fs::read_to_string(&self.config).expect("the config can be read");
+        std::fs::write(&self.config, config + text).expect("the config can be written");
+    }
+
     /// Starts a server, and tells WeCom where it listens.
     pub(crate) fn start(&self) -> Server {
         self.announced(Server::start(&self.config))

@@ -8,9 +8,10 @@
 //! might say differently. Only `app`, `open_kfid` and `external_userid` are ours: they stand at the top for events as
 //! well, and replace what the item has under these names.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Failure;
@@ -32,18 +33,31 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     external_userid: Option<&'a ExternalUserid>,
     #[serde(flatten)]
-    item: BTreeMap<String, &'a RawValue>,
+    item: BTreeMap<Name<'a>, &'a RawValue>,
 }
+
+/// Name of a field. Serde would copy every key of a map of `Cow`s.
+#[derive(Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Borrow<str> for Name<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the envelope adds to an item, in bytes, as a rule.
+const ENVELOPE_BYTES: usize = 256;
 
 /// Writes the body for `message` of `app`. It is dated when it was sent, or `now` if WeCom gave no such time.
 pub(super) fn of(message: &Message, app: &AppName, now: UnixMillis) -> Result<Vec<u8>, Failure> {
     let kind = message.kind().ok_or(Failure::NoMessage)?;
-    let mut item: BTreeMap<String, &RawValue> =
-        serde_json::from_str(message.raw().get()).map_err(|_| Failure::NoMessage)?;
-    item.remove("app");
-    item.remove("open_kfid");
+    let item = message.raw().get();
+    let mut fields: BTreeMap<Name<'_>, &RawValue> = serde_json::from_str(item).map_err(|_| Failure::NoMessage)?;
+    fields.remove("app");
+    fields.remove("open_kfid");
     if message.external_userid.is_some() {
-        item.remove("external_userid");
+        fields.remove("external_userid");
     }
     let sent = match message.send_time {
         0 => now,
@@ -56,11 +70,13 @@ pub(super) fn of(message: &Message, app: &AppName, now: UnixMillis) -> Result<Ve
             app,
             open_kfid: &message.open_kfid,
             external_userid: message.external_userid.as_ref(),
-            item,
+            item: fields,
         },
     };
+    let mut body = Vec::with_capacity(item.len() + ENVELOPE_BYTES);
     // Unwrap safety: every key is a string and no part of it fails to serialize.
-    Ok(serde_json::to_vec(&envelope).expect("an envelope of strings and JSON"))
+    serde_json::to_writer(&mut body, &envelope).expect("an envelope of strings and JSON");
+    Ok(body)
 }
 
 #[cfg(test)]

@@ -8,30 +8,50 @@
 //! itself that it is overloaded, probably fails every message alike: three in a row are taken for an outage, in which no
 //! message uses up an attempt.
 //!
+//! An endpoint may be hostile, or its address chosen by somebody who is. Its answers are read within limits of size and
+//! time and never unpacked, redirects are not followed, and with [`Reach::PublicOnly`] it cannot be anywhere but on the
+//! internet.
+//!
 //! Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Response, StatusCode, Url, redirect};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout};
+use url::Url;
 
 use super::{Context, Handler, HandlerError, Outcome};
 use crate::clock::{Clock, UnixMillis};
 use crate::message::Message;
+use connect::{Connector, Lookup, Resolver};
 
 mod body;
+mod connect;
+mod public;
 mod signature;
+mod tls;
 
+pub use public::{NotPublic, Reach};
 pub use signature::{SigningSecret, SigningSecretError};
+pub use tls::{Authorities, AuthoritiesError};
 
 /// How much of an answer's body is read, so that the connection can serve the next message; in bytes.
 const DRAIN_BYTES: usize = 64 * 1024;
 
 /// Longest time that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Longest head of an answer, in bytes.
+const HEAD_BYTES: usize = 64 * 1024;
 
 /// How long an idle connection is kept. Shorter than the 5 s after which common servers (Node, uvicorn) close theirs:
 /// a request sent into a closing connection is a failed attempt.
@@ -43,13 +63,21 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Shortest wait an endpoint may ask for: `Retry-After: 0` must not become a hot loop.
 const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
 /// Where and how to forward.
 #[derive(Clone)]
 pub struct Settings {
     /// Endpoint, `http` or `https`. Shown without its query.
     pub url: Url,
-    /// Key that requests are signed with.
-    pub signing_secret: SigningSecret,
+    /// Keys that requests are signed with, all of them at once: an endpoint that changes its key takes either.
+    pub signing_secrets: Vec<SigningSecret>,
+    /// Where the endpoint may be.
+    pub reach: Reach,
+    /// Who alone is believed to vouch for the endpoint; `None` for those whom this machine trusts.
+    pub authorities: Option<Authorities>,
     /// Requests under way at the same time, as in the handler's [`Policy`](super::Policy); so many idle connections are
     /// kept.
     pub concurrency: usize,
@@ -58,10 +86,18 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
+impl Settings {
+    fn connect_timeout(&self) -> Duration {
+        self.timeout / 2
+    }
+}
+
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("url", &format_args!("{}", Shown(&self.url)))
+            .field("reach", &self.reach)
+            .field("authorities", &self.authorities)
             .field("concurrency", &self.concurrency)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
@@ -70,9 +106,10 @@ impl fmt::Debug for Settings {
 
 /// Forwards messages over HTTP. See the [module](self).
 pub struct Forward {
-    http: reqwest::Client,
+    http: Client<Connector, Full<Bytes>>,
     url: Url,
-    signing_secret: SigningSecret,
+    uri: Uri,
+    signing_secrets: Vec<SigningSecret>,
     clock: Arc<dyn Clock>,
 }
 
@@ -95,12 +132,18 @@ impl fmt::Display for Shown<'_> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardError {
-    /// The endpoint's address has another scheme.
-    #[error("the endpoint's address must begin with http:// or https://")]
-    Scheme,
+    /// The endpoint's address has another scheme, carries credentials, or is too long for a request.
+    #[error("the endpoint's address must begin with http:// or https:// and carry no credentials")]
+    Address,
+    /// The endpoint is not where it may be.
+    #[error("the endpoint is out of reach")]
+    OutOfReach(#[source] NotPublic),
+    /// There is nothing to sign with.
+    #[error("at least one signing secret is needed")]
+    NoSecret,
     /// The machine offers no usable TLS, for want of root certificates for example.
-    #[error("cannot set up the HTTP client")]
-    Client(#[source] reqwest::Error),
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
 }
 
 impl Forward {
@@ -110,41 +153,73 @@ impl Forward {
     ///
     /// See [`ForwardError`].
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, ForwardError> {
-        if !matches!(settings.url.scheme(), "http" | "https") {
-            return Err(ForwardError::Scheme);
+        Self::with_lookup(settings, clock, connect::system())
+    }
+
+    /// The same, asking `lookup` where names lead.
+    fn with_lookup(settings: Settings, clock: Arc<dyn Clock>, lookup: Lookup) -> Result<Self, ForwardError> {
+        let tcp = connect::tcp(Resolver::new(lookup, settings.reach), settings.connect_timeout());
+        Self::over(tcp, settings, clock)
+    }
+
+    /// The same, over connections that `tcp` makes.
+    fn over(tcp: HttpConnector<Resolver>, settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, ForwardError> {
+        let connect_timeout = settings.connect_timeout();
+        let Settings {
+            url,
+            signing_secrets,
+            reach,
+            authorities,
+            concurrency,
+            timeout: _,
+        } = settings;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(ForwardError::Address);
         }
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("wecom-kf/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(settings.timeout / 2)
-            .pool_max_idle_per_host(settings.concurrency)
+        let tls = match url.scheme() {
+            "https" => tls::config(authorities.as_ref()),
+            "http" => tls::unused(),
+            _ => return Err(ForwardError::Address),
+        };
+        let tls = tls.map_err(ForwardError::Tls)?;
+        reach.check(&url).map_err(ForwardError::OutOfReach)?;
+        if signing_secrets.is_empty() {
+            return Err(ForwardError::NoSecret);
+        }
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
-            .build()
-            .map_err(ForwardError::Client)?;
+            .pool_max_idle_per_host(concurrency)
+            .http1_max_buf_size(HEAD_BYTES)
+            .build(Connector::new(tcp, tls, connect_timeout));
         Ok(Self {
             http,
-            url: settings.url,
-            signing_secret: settings.signing_secret,
+            uri: Uri::try_from(url.as_str()).map_err(|_| ForwardError::Address)?,
+            url,
+            signing_secrets,
             clock,
         })
     }
 
-    async fn post(&self, cx: &Context, body: Vec<u8>) -> Result<Response, HandlerError> {
+    async fn post(&self, cx: &Context, body: Vec<u8>) -> Result<Response<Incoming>, HandlerError> {
         let id = cx.delivery_id();
         let timestamp = self.clock.now().as_secs();
-        let signature = self.signing_secret.sign(id, timestamp, &body);
-        let request = self
-            .http
-            .post(self.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .body(body);
-        request.send().await.map_err(|error| {
+        let signature = signature::of(&self.signing_secrets, id, timestamp, &body);
+        let request = Request::post(self.uri.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(
+                USER_AGENT,
+                HeaderValue::from_static(concat!("wecom-kf/", env!("CARGO_PKG_VERSION"))),
+            )
+            .header(&WEBHOOK_ID, id)
+            .header(&WEBHOOK_TIMESTAMP, timestamp)
+            .header(&WEBHOOK_SIGNATURE, signature)
+            .body(Full::from(body))
+            // Unwrap safety: ids and signatures are letters and digits.
+            .expect("a request of valid parts");
+        self.http.request(request).await.map_err(|error| {
             let unreachable = error.is_connect();
-            let source = Box::new(Failure::Transport(error.without_url()));
+            let source = Box::new(Failure::Transport(error));
             if unreachable {
                 HandlerError::Unavailable { after: None, source }
             } else {
@@ -162,7 +237,7 @@ impl Handler for Forward {
         })?;
         let response = self.post(cx, body).await?;
         let verdict = judge(&response, now);
-        drain(response, cx.deadline()).await;
+        drain(response.into_body(), cx.deadline()).await;
         verdict
     }
 }
@@ -173,14 +248,14 @@ enum Failure {
     #[error("message cannot be forwarded: it is no JSON object with a msgtype")]
     NoMessage,
     #[error("endpoint gave no answer")]
-    Transport(#[source] reqwest::Error),
+    Transport(#[source] legacy::Error),
     #[error("endpoint answered {}", .0.as_u16())]
     Status(StatusCode),
     #[error("endpoint answered {}, and redirects are not followed", .0.as_u16())]
     Redirect(StatusCode),
 }
 
-fn judge(response: &Response, now: UnixMillis) -> Result<Outcome, HandlerError> {
+fn judge(response: &Response<Incoming>, now: UnixMillis) -> Result<Outcome, HandlerError> {
     let status = response.status();
     let source = Box::new(if status.is_redirection() {
         Failure::Redirect(status)
@@ -202,7 +277,7 @@ fn judge(response: &Response, now: UnixMillis) -> Result<Outcome, HandlerError> 
 }
 
 /// The wait that `Retry-After` asks for, in seconds or until a date; kept between a second and an hour.
-fn retry_after(response: &Response, now: UnixMillis) -> Option<Duration> {
+fn retry_after(response: &Response<Incoming>, now: UnixMillis) -> Option<Duration> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match value.parse() {
         Ok(secs) => Duration::from_secs(secs),
@@ -216,11 +291,15 @@ fn retry_after(response: &Response, now: UnixMillis) -> Option<Duration> {
 
 /// Reads what is left of the answer, within limits. The status has said all there is to know; what exceeds the limits
 /// costs only the connection.
-async fn drain(mut response: Response, deadline: Instant) {
+async fn drain(mut answer: Incoming, deadline: Instant) {
+    if answer.is_end_stream() {
+        return;
+    }
     let reading = async {
         let mut left = DRAIN_BYTES;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            let Some(rest) = left.checked_sub(chunk.len()) else {
+        while let Some(Ok(frame)) = answer.frame().await {
+            let read = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(read) else {
                 break;
             };
             left = rest;

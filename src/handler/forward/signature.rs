@@ -3,6 +3,9 @@
 //! What is signed is `{id}.{timestamp}.{body}`, so that neither an old body under a new time nor a body under another id
 //! passes. The ids hold no dot.
 //!
+//! An endpoint that changes its secret needs both for a while: a request carries a signature by each secret there is, and
+//! whoever verifies takes it if any of them is right.
+//!
 //! Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 
 use std::str::FromStr;
@@ -16,6 +19,9 @@ use sha2::Sha256;
 
 /// Marks a text as such a secret.
 const PREFIX: &str = "whsec_";
+
+/// Length of `v1,`, the base64 of 32 bytes, and a space.
+const SIGNATURE_CHARS: usize = 48;
 
 /// Key shared with an endpoint: 24 to 64 bytes, written `whsec_` and their base64. Hidden in `Debug`.
 #[derive(Clone, Debug)]
@@ -59,14 +65,28 @@ impl SigningSecret {
         self.written.expose_secret()
     }
 
-    /// Value of `webhook-signature` for a request; `timestamp` in Unix seconds.
-    pub(super) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
+    /// Adds a signature over `head` and `body` to `written`.
+    fn sign(&self, head: &str, body: &[u8], written: &mut String) {
         // Unwrap safety: HMAC takes keys of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose_secret()).expect("a key of any length");
-        mac.update(format!("{id}.{timestamp}.").as_bytes());
+        mac.update(head.as_bytes());
         mac.update(body);
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        written.push_str("v1,");
+        STANDARD.encode_string(mac.finalize().into_bytes(), written);
     }
+}
+
+/// Value of `webhook-signature` for a request, with a signature by each of `secrets`; `timestamp` in Unix seconds.
+pub(super) fn of(secrets: &[SigningSecret], id: &str, timestamp: u64, body: &[u8]) -> String {
+    let head = format!("{id}.{timestamp}.");
+    let mut written = String::with_capacity(secrets.len() * SIGNATURE_CHARS);
+    for secret in secrets {
+        if !written.is_empty() {
+            written.push(' ');
+        }
+        secret.sign(&head, body, &mut written);
+    }
+    written
 }
 
 impl FromStr for SigningSecret {
@@ -97,6 +117,8 @@ pub enum SigningSecretError {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -105,7 +127,8 @@ mod tests {
     #[test]
     fn signs_the_published_example_as_published() {
         let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signature = secret.sign(
+        let signature = of(
+            &[secret],
             "msg_p5jXN8AQM9LWM0D4loKWxJek",
             1_614_265_330,
             br#"{"test": 2432232314}"#,
@@ -117,9 +140,24 @@ mod tests {
     fn a_generated_secret_reads_back_as_itself() {
         let made = SigningSecret::generate(&mut StdRng::seed_from_u64(1));
         let read = SigningSecret::parse(made.expose_secret()).unwrap();
-        assert_eq!(read.sign("a", 1, b"x"), made.sign("a", 1, b"x"));
+        let signed = |secret: &SigningSecret| of(slice::from_ref(secret), "a", 1, b"x");
+        assert_eq!(signed(&read), signed(&made));
         let other = SigningSecret::generate(&mut StdRng::seed_from_u64(2));
-        assert_ne!(other.sign("a", 1, b"x"), made.sign("a", 1, b"x"));
+        assert_ne!(signed(&other), signed(&made));
+    }
+
+    #[test]
+    fn each_secret_signs_in_its_order() {
+        let secrets = [1, 2, 3].map(|seed| SigningSecret::generate(&mut StdRng::seed_from_u64(seed)));
+        let each: Vec<_> = secrets
+            .iter()
+            .map(|secret| of(slice::from_ref(secret), "a", 1, b"x"))
+            .collect();
+        assert_eq!(of(&secrets, "a", 1, b"x"), each.join(" "));
+        assert!(
+            each.iter().all(|signature| signature.len() + 1 == SIGNATURE_CHARS),
+            "{each:?}"
+        );
     }
 
     #[test]

@@ -7,14 +7,17 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, Response as Answer};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::handler::samples::{decoded, read};
 use crate::handler::{Attempt, Policy, Registration};
 use crate::id::{AccountKey, AppName, HandlerName, OpenKfid};
+
+mod certificates;
+mod hostile;
+mod reach;
 
 const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
 
@@ -82,19 +85,27 @@ fn answer(status: u16, headers: &[(&str, &str)]) -> Answer<Body> {
 fn settings(url: &str, timeout: Duration) -> Settings {
     Settings {
         url: url.parse().unwrap(),
-        signing_secret: SigningSecret::parse(SECRET).unwrap(),
+        signing_secrets: vec![SigningSecret::parse(SECRET).unwrap()],
+        reach: Reach::Anywhere,
+        authorities: None,
         concurrency: 4,
         timeout,
     }
 }
 
 fn forwarder(url: &str, timeout: Duration) -> Registration {
-    let settings = settings(url, timeout);
-    let forward = Forward::new(settings, Arc::new(ManualClock::new(NOW))).unwrap();
+    registered(Forward::new(settings(url, timeout), clock()).unwrap(), timeout)
+}
+
+fn registered(forward: Forward, timeout: Duration) -> Registration {
     Registration::new(HandlerName::new("bot").unwrap(), forward).with_policy(Policy {
         timeout,
         ..Policy::default()
     })
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(ManualClock::new(NOW))
 }
 
 async fn forwarded(to: &Registration, message: &Message) -> Attempt {
@@ -231,105 +242,6 @@ async fn retry_after_is_honoured_in_both_its_forms_and_within_bounds() {
     );
 }
 
-/// An endpoint below HTTP: each connection is `served` by hand.
-async fn raw_endpoint<Fut>(serve: impl Fn(TcpStream) -> Fut + Send + 'static) -> SocketAddr
-where
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream));
-        }
-    });
-    address
-}
-
-async fn never_answers(stream: TcpStream) {
-    let _open = stream;
-    std::future::pending().await
-}
-
-#[tokio::test]
-async fn an_endpoint_that_does_not_answer_costs_the_message_an_attempt() {
-    let address = raw_endpoint(never_answers).await;
-    let forwarder = forwarder(&format!("http://{address}/"), Duration::from_millis(300));
-    let attempt = forwarded(&forwarder, &read("text")).await;
-    assert!(
-        matches!(&attempt, Attempt::Retry { reason, .. } if reason.contains("not done")),
-        "{attempt:?}"
-    );
-}
-
-#[tokio::test]
-async fn an_endpoint_that_hangs_up_costs_the_message_an_attempt() {
-    let address = raw_endpoint(|mut stream| async move {
-        let _ = stream.read(&mut [0; 1024]).await;
-    })
-    .await;
-    let attempt = sent_to(&format!("http://{address}/")).await;
-    assert!(matches!(attempt, Attempt::Retry { .. }), "{attempt:?}");
-}
-
-#[tokio::test]
-async fn an_endpoint_that_cannot_be_reached_costs_no_attempt_and_its_query_is_not_shown() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let Attempt::Unavailable { after: None, reason } = sent_to(&format!("http://{address}/kf?key=s3cret")).await else {
-        panic!("a closed port counts as unavailable");
-    };
-    assert!(reason.contains("refused"), "{reason}");
-    assert!(!reason.contains("s3cret"), "{reason}");
-}
-
-#[tokio::test]
-async fn an_endpoint_that_never_finishes_connecting_costs_no_attempt() {
-    let address = raw_endpoint(never_answers).await;
-    // TLS is never begun on the other side.
-    let forwarder = forwarder(&format!("https://{address}/"), Duration::from_secs(1));
-    let attempt = forwarded(&forwarder, &read("text")).await;
-    assert!(
-        matches!(attempt, Attempt::Unavailable { after: None, .. }),
-        "{attempt:?}"
-    );
-}
-
-#[tokio::test]
-async fn an_answer_without_end_is_hung_up_on() {
-    let (hung_up, mut heard) = tokio::sync::mpsc::channel(1);
-    let address = raw_endpoint(move |mut stream| {
-        let hung_up = hung_up.clone();
-        async move {
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-            let mut written = 0;
-            while stream.write_all(&[b'x'; 4096]).await.is_ok() {
-                written += 4096;
-            }
-            let _ = hung_up.send(written).await;
-        }
-    })
-    .await;
-    assert_eq!(sent_to(&format!("http://{address}/")).await, Attempt::Done);
-    // What the forwarder reads is little; the rest is what the system's buffers hold.
-    let written = heard.recv().await.unwrap();
-    assert!(written < 32 << 20, "{written}");
-}
-
-#[tokio::test]
-async fn an_answer_that_drips_past_the_deadline_still_counts() {
-    let address = raw_endpoint(|mut stream| async move {
-        let _ = stream.read(&mut [0; 4096]).await;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nt").await;
-        never_answers(stream).await;
-    })
-    .await;
-    let forwarder = forwarder(&format!("http://{address}/"), Duration::from_millis(800));
-    assert_eq!(forwarded(&forwarder, &read("text")).await, Attempt::Done);
-}
-
 #[tokio::test]
 async fn one_connection_serves_many_messages() {
     let endpoint = Endpoint::with_status(200).await;
@@ -352,9 +264,8 @@ async fn what_is_no_message_is_rejected_unsent() {
 
 #[test]
 fn nothing_shows_the_secret_or_the_query() {
-    let settings = settings("http://ann:s3cret@127.0.0.1:9/kf?key=s3cret", Duration::from_secs(1));
-    let clock = Arc::new(ManualClock::new(NOW));
-    let both = format!("{settings:?} {:?}", Forward::new(settings.clone(), clock).unwrap());
+    let settings = settings("http://127.0.0.1:9/kf?key=s3cret", Duration::from_secs(1));
+    let both = format!("{settings:?} {:?}", Forward::new(settings.clone(), clock()).unwrap());
     assert_eq!(both.matches("http://127.0.0.1:9/kf").count(), 2, "{both}");
     assert!(
         !both.contains("s3cret") && !both.contains("BwcH") && !both.contains("7, 7"),
@@ -363,13 +274,25 @@ fn nothing_shows_the_secret_or_the_query() {
 }
 
 #[test]
-fn only_http_is_spoken() {
+fn only_http_is_spoken_and_no_credentials_are_sent() {
     for (url, spoken) in [
         ("https://bot.example/kf", true),
         ("ftp://bot.example/kf", false),
         ("file:///kf", false),
+        ("https://ann@bot.example/kf", false),
+        ("https://ann:s3cret@bot.example/kf", false),
     ] {
-        let made = Forward::new(settings(url, Duration::from_secs(1)), Arc::new(ManualClock::new(NOW)));
+        let made = Forward::new(settings(url, Duration::from_secs(1)), clock());
         assert_eq!(made.is_ok(), spoken, "{url}");
     }
+}
+
+#[test]
+fn without_a_secret_nothing_is_forwarded() {
+    let settings = Settings {
+        signing_secrets: Vec::new(),
+        ..settings("https://bot.example/kf", Duration::from_secs(1))
+    };
+    let made = Forward::new(settings, clock());
+    assert!(matches!(made, Err(ForwardError::NoSecret)), "{made:?}");
 }

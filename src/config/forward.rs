@@ -1,0 +1,181 @@
+//! What `[[handlers]]` of kind "forward" says beyond what every handler does.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use super::raw;
+use super::section::Section;
+use crate::handler::SigningSecret;
+use crate::handler::forward::{Authorities, Reach};
+
+const SIGNING_SECRET_SHAPE: &str = "\"whsec_\" and 24 to 64 random bytes in base64; make one with: wecom-kf keygen";
+
+/// No file of certificates is larger: the whole web's are a quarter of this.
+const LARGEST_CA_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Where a forwarder sends to. `Debug` shows the address without its query.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Forward {
+    /// Address that messages are posted to: `http` or `https`, without credentials.
+    pub url: Url,
+    /// Keys of the signatures, all valid at once; at least one.
+    pub signing_secrets: Vec<SigningSecret>,
+    /// Where the endpoint may be.
+    pub reach: Reach,
+    /// Who vouches for the endpoint, if not those whom this machine trusts.
+    pub ca: Option<Ca>,
+}
+
+/// Authorities from a file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Ca {
+    /// Path of the file.
+    pub path: String,
+    /// What is in it.
+    pub authorities: Authorities,
+}
+
+impl fmt::Debug for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Forward({})", self.shown_url())
+    }
+}
+
+impl Forward {
+    /// Its address as it may be shown: services put keys into the query.
+    #[must_use]
+    pub fn shown_url(&self) -> String {
+        format!("{}{}", self.url.origin().ascii_serialization(), self.url.path())
+    }
+}
+
+/// The keys of a forwarder.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) url: Option<String>,
+    pub(super) signing_secret: Option<raw::Secrets>,
+    pub(super) public_only: Option<bool>,
+    pub(super) ca_file: Option<String>,
+}
+
+impl Raw {
+    /// Tells of every key that is set although the handler forwards nothing.
+    pub(super) fn refuse(&self, section: &mut Section<'_>) {
+        for (key, given) in [
+            ("url", self.url.is_some()),
+            ("signing_secret", self.signing_secret.is_some()),
+            ("public_only", self.public_only.is_some()),
+            ("ca_file", self.ca_file.is_some()),
+        ] {
+            if given {
+                section.wrong(
+                    key,
+                    "means nothing to a handler of kind \"log\": remove it, or make it \"forward\"",
+                );
+            }
+        }
+    }
+}
+
+/// Reads a forwarder. `None` if anything is wrong with it.
+pub(super) fn forward(raw: Raw, section: &mut Section<'_>) -> Option<Forward> {
+    let url = section.required(
+        "url",
+        raw.url,
+        "the address to post messages to, such as \"http://127.0.0.1:9000/kf\"",
+    );
+    let url = url.and_then(|url| section.web_address("url", &url));
+    let reach = match raw.public_only {
+        Some(true) => Reach::PublicOnly,
+        Some(false) | None => Reach::Anywhere,
+    };
+    let url = url.and_then(|url| match reach.check(&url) {
+        Ok(()) => Some(url),
+        Err(refusal) => {
+            section.wrong("url", format!("{refusal}, because public_only is true"));
+            None
+        }
+    });
+    let signing_secrets = signing_secrets(raw.signing_secret, section);
+    let ca = match raw.ca_file {
+        None => Some(None),
+        Some(path) => ca(path, url.as_ref(), section).map(Some),
+    };
+    Some(Forward {
+        url: url?,
+        signing_secrets: signing_secrets?,
+        reach,
+        ca: ca?,
+    })
+}
+
+fn signing_secrets(raw: Option<raw::Secrets>, section: &mut Section<'_>) -> Option<Vec<SigningSecret>> {
+    const KEY: &str = "signing_secret";
+    match raw {
+        None => signing_secret(KEY, None, section).map(|secret| vec![secret]),
+        Some(raw::Secrets::One(secret)) => signing_secret(KEY, Some(secret), section).map(|secret| vec![secret]),
+        Some(raw::Secrets::List(secrets)) if secrets.is_empty() => {
+            section.wrong(KEY, "has no secret: name at least one");
+            None
+        }
+        Some(raw::Secrets::List(secrets)) => {
+            let numbered = secrets.into_iter().enumerate();
+            let secrets: Vec<_> = numbered
+                .map(|(index, secret)| signing_secret(&format!("{KEY}[{index}]"), Some(secret), section))
+                .collect();
+            secrets.into_iter().collect()
+        }
+    }
+}
+
+fn signing_secret(key: &str, raw: Option<raw::Secret>, section: &mut Section<'_>) -> Option<SigningSecret> {
+    let secret: SecretString = section.secret(key, raw, SIGNING_SECRET_SHAPE)?;
+    let parsed = SigningSecret::parse(secret.expose_secret()).ok();
+    if parsed.is_none() {
+        section.misshapen(key, &secret, SIGNING_SECRET_SHAPE);
+    }
+    parsed
+}
+
+fn ca(path: String, url: Option<&Url>, section: &mut Section<'_>) -> Option<Ca> {
+    const KEY: &str = "ca_file";
+    if url.is_some_and(|url| url.scheme() != "https") {
+        section.wrong(
+            KEY,
+            "means nothing to an address that begins with http://: make it https://",
+        );
+        return None;
+    }
+    let pem = match read(&path) {
+        Ok(pem) => pem,
+        Err(error) => {
+            section.wrong(
+                KEY,
+                format!("file {path} cannot be read ({error}): mend its path or its permissions"),
+            );
+            return None;
+        }
+    };
+    match Authorities::from_pem(&pem) {
+        Ok(authorities) => Some(Ca { path, authorities }),
+        Err(error) => {
+            section.wrong(
+                KEY,
+                format!("file {path} {error}: put certificates of authorities there, in PEM"),
+            );
+            None
+        }
+    }
+}
+
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST_CA_FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
