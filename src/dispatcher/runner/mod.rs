@@ -161,7 +161,7 @@ impl Runner {
         let task = self.attempts.spawn({
             let delivery = Arc::clone(&delivery);
             async move {
-                let message = Message::decode(delivery.body.clone().into(), &delivery.account.open_kfid);
+                let message = Message::decode(Arc::clone(&delivery.body), &delivery.account.open_kfid);
                 let attempt = delivery.attempts.saturating_add(1);
                 member
                     .registration()

@@ -33,6 +33,7 @@ mod prune;
 mod reader;
 mod row;
 mod schema;
+mod wal;
 mod worker;
 mod writer;
 

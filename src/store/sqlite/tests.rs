@@ -1,12 +1,16 @@
 //! What can only be seen from inside: a full disk, and commands that share a transaction.
 
+use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::thread;
 
+use rusqlite::Connection;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use super::SqliteStore;
+use super::{SqliteStore, file};
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, AppName, Msgid, OpenKfid};
 use crate::store::{Claim, Commit, Lane, NewMessage, Page, PageEnds, Store, StoreError};
@@ -104,4 +108,44 @@ async fn the_connection_that_writes_is_set_up_to_lose_nothing() {
     const FULL: i64 = 2;
     const INCREMENTAL: i64 = 2;
     assert_eq!(settings.await.unwrap(), [FULL, 1, 8192, INCREMENTAL]);
+}
+
+#[tokio::test]
+async fn the_wal_stays_short_though_somebody_always_reads() {
+    let (dir, store) = open();
+    let path = dir.path().join("wecom-kf.db");
+    let [mut now, mut next] = [(); 2].map(|()| file::connect_to_read(&path).unwrap());
+    let over = Arc::new(AtomicBool::new(false));
+    let reading = thread::spawn({
+        let over = Arc::clone(&over);
+        move || {
+            // Whenever one ends, the other has begun.
+            begin_to_read(&now);
+            while !over.load(Ordering::SeqCst) {
+                begin_to_read(&next);
+                now.execute_batch("COMMIT").unwrap();
+                std::mem::swap(&mut now, &mut next);
+            }
+        }
+    });
+    for seq in 0..100 {
+        let body = "x".repeat(1 << 20);
+        let write = store.writer.write(1, move |conn, _| {
+            conn.execute(
+                "INSERT INTO quarantine (seq, body, recv_ms) VALUES (?1, ?2, 0)",
+                (seq, &body),
+            )
+        });
+        write.await.unwrap();
+    }
+    over.store(true, Ordering::SeqCst);
+    reading.join().unwrap();
+    let wal = fs::metadata(path.with_extension("db-wal")).unwrap().len();
+    assert!(wal < 32 << 20, "{} MiB", wal >> 20);
+}
+
+fn begin_to_read(conn: &Connection) {
+    conn.execute_batch("BEGIN").unwrap();
+    conn.query_row("SELECT count(*) FROM quarantine", [], |row| row.get::<_, i64>(0))
+        .unwrap();
 }

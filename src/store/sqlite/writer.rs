@@ -10,6 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
+use super::wal::Wal;
 use super::worker::Worker;
 use crate::store::{Bell, ShardSet, StoreError};
 
@@ -92,6 +93,7 @@ where
 }
 
 fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell: &Bell) {
+    let mut wal = Wal::new();
     while let Some(first) = commands.blocking_recv() {
         let mut rows = first.rows();
         let mut group = vec![first];
@@ -103,6 +105,7 @@ fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell
             group.push(next);
         }
         settle(conn, group, bell);
+        wal.keep_short(conn);
     }
     // Closing the last connection to the file moves the WAL into it.
 }
