@@ -99,7 +99,12 @@ pub(crate) fn measure() -> Vec<Line> {
     };
     let (a_second, cpu, p99) = (pairs(|f| f.a_second), pairs(|f| f.cpu_micros), pairs(|f| f.p99_micros));
     vec![
-        Line::ratio("callbacks, 64 connections", Unit::PerSecond, &a_second, Goal::AtLeast(0.87)),
+        Line::ratio(
+            "callbacks, 64 connections",
+            Unit::PerSecond,
+            &a_second,
+            Goal::AtLeast(0.87),
+        ),
         Line::ratio("CPU per callback", Unit::Micros, &cpu, Goal::AtMost(1.25)),
         Line::ratio("answer p99 at 2,000/s", Unit::Micros, &p99, Goal::AtMost(1.3)),
     ]

@@ -44,7 +44,8 @@ const PAGE: usize = 1_000;
 const ROUNDS: usize = 7;
 
 pub(crate) fn measure() -> Vec<Line> {
-    serve::record_metrics();
+    // Ours counts what it does, as `serve` does.
+    serve::metrics();
     let runtime = Runtime::new().expect("a runtime");
     let receiver = Receiver::start();
     let folder = TempDir::new().expect("a folder");
@@ -59,7 +60,12 @@ pub(crate) fn measure() -> Vec<Line> {
         ours: rate(runtime.block_on(ours(&filled, &receiver))),
     };
     let rounds: Vec<_> = (0..ROUNDS).map(round).collect();
-    vec![Line::ratio("messages forwarded", Unit::PerSecond, &rounds, Goal::AtLeast(0.7))]
+    vec![Line::ratio(
+        "messages forwarded",
+        Unit::PerSecond,
+        &rounds,
+        Goal::AtLeast(0.7),
+    )]
 }
 
 fn rate(took: Duration) -> f64 {
@@ -99,7 +105,12 @@ impl Receiver {
 
     /// What was posted so far.
     fn keep_no_more(&self) -> Vec<Bytes> {
-        self.book.bodies.lock().expect("nobody panicked").take().expect("taken once")
+        self.book
+            .bodies
+            .lock()
+            .expect("nobody panicked")
+            .take()
+            .expect("taken once")
     }
 
     /// Waits until every message has come, and starts to count anew.
@@ -176,12 +187,15 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
     std::fs::copy(filled, &path).expect("a copy");
     let store = open(&path);
     let name = HandlerName::new("bot").expect("a name");
-    let ids = store.register_handlers(std::slice::from_ref(&name)).await.expect("a handler");
+    let ids = store
+        .register_handlers(std::slice::from_ref(&name))
+        .await
+        .expect("a handler");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let policy = Policy::default();
     let settings = forward::Settings {
         url: format!("http://{}/kf", receiver.address).parse().expect("an address"),
-        signing_secret: SECRET.parse().expect("a secret"),
+        signing_secret: SigningSecret::generate(&mut rand::rng()),
         concurrency: CONNECTIONS,
         timeout: policy.timeout,
     };
@@ -257,7 +271,9 @@ async fn said() -> Vec<Arc<Said>> {
     settings.accounts = vec![Account::new(account.as_str(), "bench")];
     let wecom = Simulator::start(settings).await.expect("the simulator starts");
     let drafts = Chatter::new(1, samples::customers(1, 2_000)).take(MESSAGES);
-    wecom.say_many(&account, drafts, Bells::Silent).expect("the account exists");
+    wecom
+        .say_many(&account, drafts, Bells::Silent)
+        .expect("the account exists");
     let said = wecom.ledger().said;
     wecom.stop().await;
     said

@@ -8,6 +8,8 @@
 
 use std::process::ExitCode;
 
+mod callbacks;
+mod forwarded;
 mod latency;
 mod line;
 mod messages;
@@ -19,14 +21,21 @@ mod stage;
 use line::Line;
 
 /// What can be asked for, and how its lines are measured.
-const ROWS: [(&str, fn() -> Vec<Line>); 4] = [
+type Row = (&'static str, fn() -> Vec<Line>);
+
+const ROWS: [Row; 6] = [
+    ("callbacks", callbacks::measure),
     ("messages", messages::measure),
+    ("forward", forwarded::measure),
     ("latency", latency::measure),
     ("binary", process::measure),
     ("million", million::measure),
 ];
 
 fn main() -> ExitCode {
+    if callbacks::serves() {
+        return ExitCode::SUCCESS;
+    }
     // Cargo adds `--bench`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     if let Some(unknown) = asked.iter().find(|name| ROWS.iter().all(|(row, _)| row != name)) {

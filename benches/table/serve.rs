@@ -1,8 +1,8 @@
 //! A server in this process, with handlers of our own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -13,6 +13,15 @@ use wecom_kf::config::{Config, Environment};
 use wecom_kf::handler::{Context, Filter, Handler, HandlerError, Outcome, Registration};
 use wecom_kf::id::HandlerName;
 use wecom_kf::message::Message;
+use wecom_kf::telemetry::{self, Metrics};
+
+/// The metrics of this process, recorded from now on as `serve` does.
+pub(crate) fn metrics() -> Metrics {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS
+        .get_or_init(|| telemetry::init_metrics().expect("nobody else records"))
+        .clone()
+}
 
 /// A server with a new store, which goes with it.
 pub(crate) struct Serving {
@@ -28,7 +37,7 @@ impl Serving {
     pub(crate) async fn start(config: impl FnOnce(&TempDir) -> String, handlers: Vec<impl Handler>) -> Self {
         let folder = TempDir::new().expect("a folder");
         let config = Config::parse(&config(&folder), &Environment::default()).expect("a good config");
-        let mut app = App::builder(config.config);
+        let mut app = App::builder(config.config).metrics(metrics());
         for (n, handler) in handlers.into_iter().enumerate() {
             let everything = Filter {
                 origins: None,
