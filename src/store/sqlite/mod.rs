@@ -15,6 +15,7 @@ use rusqlite::Connection;
 
 use self::file::{OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
 use self::reader::Reader;
+use self::wal::Reading;
 use self::writer::Writer;
 use super::{
     AccountState, Backlog, Bell, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, News, Page, Pending,
@@ -73,12 +74,13 @@ impl SqliteStore {
 
     fn start(path: &Path, conn: Connection, lock: Option<File>) -> Result<Self, Problem> {
         schema::tune(&conn)?;
-        let bell = Arc::<Bell>::default();
-        let read = |name| Reader::start(name, file::connect_to_read(path)?).map_err(Problem::Thread);
+        let (bell, reading) = (Arc::<Bell>::default(), Reading::default());
+        let read =
+            |name| Reader::start(name, file::connect_to_read(path)?, Arc::clone(&reading)).map_err(Problem::Thread);
         Ok(Self {
             reader: read("kf-store-read")?,
             counter: read("kf-store-count")?,
-            writer: Writer::start(conn, Arc::clone(&bell)).map_err(Problem::Thread)?,
+            writer: Writer::start(conn, Arc::clone(&bell), Arc::clone(&reading)).map_err(Problem::Thread)?,
             bell,
             _lock: lock,
         })

@@ -1,9 +1,12 @@
 //! Reading: a thread with a connection that cannot write.
 
+use std::sync::PoisonError;
+
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
+use super::wal::Reading;
 use super::worker::Worker;
 use crate::store::StoreError;
 
@@ -17,10 +20,11 @@ pub(super) struct Reader(Worker<Read>);
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 impl Reader {
-    /// Starts a thread `name` that reads through `conn`.
-    pub(super) fn start(name: &str, conn: Connection) -> std::io::Result<Self> {
+    /// Starts a thread `name` that reads through `conn`, and holds `reading` meanwhile.
+    pub(super) fn start(name: &str, conn: Connection, reading: Reading) -> std::io::Result<Self> {
         Worker::start(name, QUEUE, move |mut reads: mpsc::Receiver<Read>| {
             while let Some(read) = reads.blocking_recv() {
+                let _reading = reading.read().unwrap_or_else(PoisonError::into_inner);
                 read(&conn);
             }
         })

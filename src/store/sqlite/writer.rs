@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
-use super::wal::Wal;
+use super::wal::{Reading, Wal};
 use super::worker::Worker;
 use crate::store::{Bell, ShardSet, StoreError};
 
@@ -27,8 +27,9 @@ pub(super) struct Writer(Worker<Box<dyn Command>>);
 
 impl Writer {
     /// Starts the thread, which writes through `conn` and rings `bell` for the shards of what it committed.
-    pub(super) fn start(conn: Connection, bell: Arc<Bell>) -> std::io::Result<Self> {
-        let work = move |commands| serve(&conn, commands, &bell);
+    /// `reading` is held by those who read beside it.
+    pub(super) fn start(conn: Connection, bell: Arc<Bell>, reading: Reading) -> std::io::Result<Self> {
+        let work = move |commands| serve(&conn, commands, &bell, Wal::new(reading));
         Worker::start("kf-store-write", QUEUE, work).map(Self)
     }
 
@@ -92,8 +93,7 @@ where
     }
 }
 
-fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell: &Bell) {
-    let mut wal = Wal::new();
+fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell: &Bell, mut wal: Wal) {
     while let Some(first) = commands.blocking_recv() {
         let mut rows = first.rows();
         let mut group = vec![first];
