@@ -9,6 +9,8 @@ use metrics::Unit;
 pub const CALLBACKS: &str = "wecom_kf_callbacks_total";
 /// Time from a callback's headers to its answer.
 pub const CALLBACK_SECONDS: &str = "wecom_kf_callback_duration_seconds";
+/// Connections that had to go, or could not come, because every one was taken; by `how`: `closed` or `refused`.
+pub const CONNECTIONS_SHED: &str = "wecom_kf_connections_shed_total";
 /// Pages committed, by `app`.
 pub const SYNC_PAGES: &str = "wecom_kf_sync_pages_total";
 /// Pulls that ended in an error, by `app` and `class`.
@@ -21,6 +23,10 @@ pub const MESSAGES: &str = "wecom_kf_messages_total";
 pub const ANOMALIES: &str = "wecom_kf_anomalies_total";
 /// Age of the newest message of the last committed page, by `app`.
 pub const SYNC_LAG_SECONDS: &str = "wecom_kf_sync_lag_seconds";
+/// Time until WeCom forgets the oldest message that may not have been pulled, by `app`.
+pub const SECONDS_UNTIL_LOSS: &str = "wecom_kf_seconds_until_upstream_loss";
+/// Bytes that can still be stored.
+pub const STORE_FREE_BYTES: &str = "wecom_kf_store_free_bytes";
 /// Accounts whose pull waits for an operator, by `app`.
 pub const ACCOUNTS_PAUSED: &str = "wecom_kf_accounts_paused";
 /// Attempts of a handler, by `handler` and `result`; `dead` comes on top of the attempt that was the last.
@@ -44,6 +50,10 @@ pub fn describe() {
         Unit::Seconds,
         "Time from a callback's headers to its answer"
     );
+    metrics::describe_counter!(
+        CONNECTIONS_SHED,
+        "Connections that had to go, or could not come, because every one was taken"
+    );
     metrics::describe_counter!(SYNC_PAGES, "Pages of sync_msg committed");
     metrics::describe_counter!(SYNC_FAILURES, "Pulls that ended in an error, by class of error");
     metrics::describe_counter!(CURSOR_RESETS, "Cursors given up because WeCom refused them");
@@ -53,6 +63,17 @@ pub fn describe() {
         SYNC_LAG_SECONDS,
         Unit::Seconds,
         "Age of the newest message of the last committed page"
+    );
+    metrics::describe_gauge!(
+        SECONDS_UNTIL_LOSS,
+        Unit::Seconds,
+        "Time until WeCom forgets the oldest message that may not have been pulled: three days less the time since the \
+         account that is worst off was last pulled to the end"
+    );
+    metrics::describe_gauge!(
+        STORE_FREE_BYTES,
+        Unit::Bytes,
+        "Bytes that can still be stored: free on the disk of the store, or unused in its file"
     );
     metrics::describe_gauge!(ACCOUNTS_PAUSED, "Accounts whose pull waits for an operator");
     metrics::describe_counter!(

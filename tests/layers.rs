@@ -35,6 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tower", &["http", "simulator"]),
     ("reqwest", &["api", "handler::forward", "simulator"]),
     ("rusqlite", &["store::sqlite"]),
+    ("nix", &["store::sqlite"]),
     ("quick_xml", &["callback"]),
     ("aes", &["callback"]),
     ("cbc", &["callback"]),

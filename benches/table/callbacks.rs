@@ -215,10 +215,10 @@ fn serve_ours() {
     let metrics = telemetry::init_metrics().expect("nobody else records");
     let app = runtime.block_on(App::builder(config).build()).expect("an app");
     runtime.spawn(metrics.upkeep());
-    let router = app.callback_router();
+    let service = app.callbacks().service();
     runtime.spawn(async {
         let listener = listen().await;
-        http::serve(listener, router, Limits::default(), CancellationToken::new()).await;
+        http::serve(listener, service, Limits::default(), CancellationToken::new()).await;
     });
     wait_for_end_of_input();
 }

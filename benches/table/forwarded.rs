@@ -33,7 +33,7 @@ use wecom_kf::id::{AccountKey, AppName, HandlerName};
 use wecom_kf::message::Message;
 use wecom_kf::simulator::samples::{self, Chatter};
 use wecom_kf::simulator::{Account, Bells, Said, Settings, Simulator};
-use wecom_kf::store::{self, Commit, Lane, NewMessage, Page, PageEnds, Store};
+use wecom_kf::store::{self, Commit, Durability, Lane, NewMessage, Page, PageEnds, Store};
 
 use crate::line::{Goal, Line, Pair, Unit};
 use crate::serve;
@@ -224,7 +224,8 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
 
 fn open(path: &Path) -> Arc<dyn Store> {
     let url = format!("sqlite://{}", path.display());
-    store::open(&store::Settings { url }).expect("a store")
+    let durability = Durability::Full;
+    store::open(&store::Settings { url, durability }).expect("a store")
 }
 
 /// Makes a store at `path` in which messages of all kinds wait for the handler `bot`.

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, LooseInt};
 use super::governor::Limit;
+use super::wire::understand;
 use super::{ApiError, Call, Client, ErrCode, Post, Problem};
 use crate::id::{CallbackToken, OpenKfid};
 
@@ -43,6 +44,17 @@ pub struct SyncPage {
     pub has_more: bool,
     /// Messages and events in WeCom's order, as they came, whatever kind of JSON each may be.
     pub items: Vec<Arc<RawValue>>,
+}
+
+impl SyncPage {
+    /// Reads the body of an answer to `sync_msg`.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Rejected`] if it is WeCom's no, [`ApiError::Unreadable`] if it is no page.
+    pub fn parse(body: Vec<u8>) -> Result<Self, ApiError> {
+        understand(Call::SyncMsg, body, &[], read_page)
+    }
 }
 
 impl fmt::Debug for SyncPage {

@@ -110,16 +110,8 @@ impl Wire {
             let status = status.as_u16();
             return Err(ApiError::Status { call, status });
         }
-        let unreadable = |problem| ApiError::Unreadable { call, problem };
-        let answer = Answer::parse(self.body(call, response).await?).map_err(unreadable)?;
-        match answer.errcode {
-            None | Some(ErrCode::OK) => read(&answer).map_err(unreadable),
-            Some(code) => Err(ApiError::Rejected {
-                call,
-                code,
-                errmsg: answer.explanation(request.secrets),
-            }),
-        }
+        let body = self.body(call, response).await?;
+        understand(call, body, request.secrets, read)
     }
 
     /// Reads the body piece by piece, so that a huge one is refused before it is in memory.
@@ -165,6 +157,25 @@ fn parse_base(api_base: &str) -> Result<Url, ApiError> {
     }
     base.set_path(&format!("{}/cgi-bin/", base.path().trim_end_matches('/')));
     Ok(base)
+}
+
+/// Reads the body of an answer with `read`, if it says yes. `secrets` are struck out of what it says else.
+pub(super) fn understand<T>(
+    call: Call,
+    body: Vec<u8>,
+    secrets: &[&str],
+    read: impl FnOnce(&Answer) -> Result<T, Problem>,
+) -> Result<T, ApiError> {
+    let unreadable = |problem| ApiError::Unreadable { call, problem };
+    let answer = Answer::parse(body).map_err(unreadable)?;
+    match answer.errcode {
+        None | Some(ErrCode::OK) => read(&answer).map_err(unreadable),
+        Some(code) => Err(ApiError::Rejected {
+            call,
+            code,
+            errmsg: answer.explanation(secrets),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::handler::{Forward, LogHandler, Registration, Roster, forward};
-use crate::http::{self, CallbackApp};
+use crate::http::{self, CallbackApp, Callbacks};
 use crate::id::AppName;
 use crate::store;
 use crate::syncer::{self, Syncer, WakeUps};
@@ -72,7 +72,11 @@ impl Builder {
             handlers.push(configured(handler, &clock)?);
         }
         refuse_shared_names(&handlers)?;
-        let store = store::open(&store::Settings { url: config.store.url })?;
+        let marks = marks(&config.store, &config.sync);
+        let store = store::open(&store::Settings {
+            url: config.store.url,
+            durability: config.store.durability,
+        })?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
@@ -88,12 +92,12 @@ impl Builder {
             });
             clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
         }
-        let syncer = Syncer::new(clients, &store, &roster, &clock);
+        let syncer = Syncer::new(clients, &store, &roster, &clock, marks);
         let notify = notify(&callbacks, &syncer, &clock);
         Ok(App {
             server: config.server,
             retention: config.store.retention,
-            callbacks: http::callback_router(callbacks, Arc::clone(&clock), notify),
+            callbacks: Callbacks::new(callbacks, Arc::clone(&clock), notify),
             store,
             roster,
             syncer,
@@ -177,6 +181,14 @@ fn sync_settings(sync: &config::Sync, app: &config::App) -> syncer::Settings {
         operator_pause: sync.operator_pause,
         // One that waits for a tokenless turn makes no call.
         pulls_at_once: app.api_concurrency.saturating_add(1),
+    }
+}
+
+fn marks(store: &config::Store, sync: &config::Sync) -> syncer::Marks {
+    syncer::Marks {
+        min_free: store.min_free,
+        max_backlog: store.max_backlog,
+        backoff: Backoff::new(sync.backoff_min, sync.backoff_max),
     }
 }
 

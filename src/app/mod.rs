@@ -24,7 +24,7 @@ use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,17 +34,23 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::dispatcher;
 use crate::handler::{ForwardError, Roster};
-use crate::http::{self, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
+use crate::http::{self, Callbacks, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
 use crate::id::{AppName, HandlerName};
 use crate::store::{Store, StoreError};
 use crate::syncer::Syncer;
 use crate::telemetry::Metrics;
 
 mod builder;
+mod descriptors;
 mod upkeep;
 
 pub use builder::{Builder, client};
 
+/// Connections served at once on the admin side: scrapers, probes and an operator.
+const ADMIN_CONNECTIONS: usize = 256;
+/// Connections that may wait to be accepted, if the system lets them (`net.core.somaxconn`). What comes in a burst beyond
+/// them comes again after a second at the earliest.
+const BACKLOG: u32 = 4096;
 /// Share of the grace that attempts in hand may use; the rest is for the store to write down how they ended.
 const GRACE_FOR_ATTEMPTS: f64 = 0.8;
 
@@ -53,7 +59,7 @@ const GRACE_FOR_ATTEMPTS: f64 = 0.8;
 pub struct App {
     server: config::Server,
     retention: Duration,
-    callbacks: Router,
+    callbacks: Callbacks,
     store: Arc<dyn Store>,
     roster: Arc<Roster>,
     syncer: Syncer,
@@ -134,9 +140,14 @@ impl App {
         Builder::new(config)
     }
 
+    /// What answers callbacks, for [`http::serve()`].
+    pub fn callbacks(&self) -> &Callbacks {
+        &self.callbacks
+    }
+
     /// Callback routes, to be mounted in another axum application. Pair it with [`run`](Self::run).
     pub fn callback_router(&self) -> Router {
-        self.callbacks.clone()
+        self.callbacks.router()
     }
 
     /// Binds the addresses of the config.
@@ -145,8 +156,8 @@ impl App {
     ///
     /// [`AppError::Bind`], naming the config key.
     pub async fn bind(self) -> Result<Bound, AppError> {
-        let callbacks = listen("server.listen", self.server.listen).await?;
-        self.bind_admin(callbacks).await
+        let callbacks = listen("server.listen", self.server.listen)?;
+        self.bind_admin(callbacks)
     }
 
     /// Binds the admin address of the config, and takes callbacks on `callbacks` instead of the address of the config.
@@ -158,11 +169,11 @@ impl App {
     pub async fn bind_to(self, callbacks: net::TcpListener) -> Result<Bound, AppError> {
         callbacks.set_nonblocking(true).map_err(AppError::HandedOver)?;
         let callbacks = TcpListener::from_std(callbacks).map_err(AppError::HandedOver)?;
-        self.bind_admin(callbacks).await
+        self.bind_admin(callbacks)
     }
 
-    async fn bind_admin(self, callbacks: TcpListener) -> Result<Bound, AppError> {
-        let admin = listen("server.admin_listen", self.server.admin_listen).await?;
+    fn bind_admin(self, callbacks: TcpListener) -> Result<Bound, AppError> {
+        let admin = listen("server.admin_listen", self.server.admin_listen)?;
         Ok(Bound {
             app: self,
             callbacks,
@@ -204,20 +215,24 @@ impl App {
         }
     }
 
-    /// Ready means that the store takes writes and nobody asked the server to stop.
+    /// Ready means that the store takes writes, pulling is not held back, and nobody asked the server to stop.
     fn ready_check(&self, stop: &CancellationToken) -> ReadyCheck {
-        let (store, stop) = (Arc::clone(&self.store), stop.clone());
+        let (store, held, stop) = (Arc::clone(&self.store), self.syncer.held(), stop.clone());
         Arc::new(move || {
-            let (store, stop) = (Arc::clone(&store), stop.clone());
+            let (store, held, stop) = (Arc::clone(&store), held.clone(), stop.clone());
             Box::pin(async move {
                 if stop.is_cancelled() {
                     return Readiness::NotReady {
                         reason: "stopping".into(),
                     };
                 }
-                match store.check().await {
-                    Ok(()) => Readiness::Ready,
-                    Err(error) => Readiness::NotReady {
+                let held = *held.borrow();
+                match (store.check().await, held) {
+                    (Ok(()), None) => Readiness::Ready,
+                    (Ok(()), Some(held)) => Readiness::NotReady {
+                        reason: held.to_string().into(),
+                    },
+                    (Err(error), _) => Readiness::NotReady {
                         reason: error.to_string().into(),
                     },
                 }
@@ -261,26 +276,35 @@ impl Bound {
         }
         let grace = app.server.shutdown_grace;
         let limits = Limits {
+            max_connections: descriptors::affordable_connections(app.server.max_connections.into()),
             drain_timeout: grace,
+            ..Limits::default()
+        };
+        let admin_limits = Limits {
+            max_connections: ADMIN_CONNECTIONS,
             ..Limits::default()
         };
         // The admin side goes last, when this is dropped: whoever watches a stop sees it to its end.
         let mut admin_side = JoinSet::new();
         let admin_router = http::admin_router(app.ready_check(&stop), app.render_metrics());
-        admin_side.spawn(http::serve(
-            admin,
-            admin_router,
-            Limits::default(),
-            CancellationToken::new(),
-        ));
-        let callbacks = http::serve(callbacks, app.callback_router(), limits, stop.clone());
+        admin_side.spawn(http::serve(admin, admin_router, admin_limits, CancellationToken::new()));
+        let callbacks = http::serve(callbacks, app.callbacks.service(), limits, stop.clone());
         tokio::join!(callbacks, app.run(stop));
         tracing::info!("stopped");
     }
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| AppError::Bind { key, address, source })
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    bind(address).map_err(|source| AppError::Bind { key, address, source })
+}
+
+/// As tokio's own `bind` does, but with a longer queue.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

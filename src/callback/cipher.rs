@@ -11,6 +11,8 @@
 //!
 //! Source: <https://developer.work.weixin.qq.com/document/path/90968>
 
+use std::borrow::Cow;
+
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use aes::{Aes256, Block};
 use base64::Engine;
@@ -26,14 +28,14 @@ const HEADER: usize = 16 + 4;
 
 /// The base64 text of a ciphertext, kept as it came because that text is what the signature covers.
 #[derive(Debug)]
-pub(super) struct Ciphertext(String);
+pub(super) struct Ciphertext<'a>(Cow<'a, str>);
 
-/// A decrypted frame, taken apart.
+/// A decrypted frame, in the buffer that it was decrypted in.
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) message: Vec<u8>,
-    /// Bytes, because nothing promises UTF-8 before they were compared.
-    pub(super) receiveid: Vec<u8>,
+    /// Header, message and receiver, without the padding.
+    bytes: Vec<u8>,
+    message_end: usize,
 }
 
 /// What is wrong with a decrypted frame.
@@ -54,16 +56,15 @@ pub enum FrameError {
     Length,
 }
 
-impl Ciphertext {
+impl<'a> Ciphertext<'a> {
     /// Takes text that looks like padded base64. Whether it is canonical only shows when it is decoded.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let symbols = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text);
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    pub(super) fn parse(text: Cow<'a, str>) -> Option<Self> {
+        let symbols = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(&text);
         let is_base64 = !symbols.is_empty()
             && text.len() <= MAX_BODY_BYTES
             && text.len().is_multiple_of(4)
-            && symbols.bytes().all(in_alphabet);
-        is_base64.then(|| Self(text.to_owned()))
+            && symbols.bytes().all(|byte| IS_SYMBOL[usize::from(byte)]);
+        is_base64.then_some(Self(text))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -71,26 +72,59 @@ impl Ciphertext {
     }
 }
 
-/// Decrypts, and takes the frame apart.
-pub(super) fn open(key: &AesKey, ciphertext: &Ciphertext) -> Result<Frame, FrameError> {
+/// Whether a byte is one of the 64 symbols. A table, because every byte of every callback is looked up.
+const IS_SYMBOL: [bool; 256] = {
+    let mut is_symbol = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let symbol = byte as u8;
+        is_symbol[byte] = symbol.is_ascii_alphanumeric() || symbol == b'+' || symbol == b'/';
+        byte += 1;
+    }
+    is_symbol
+};
+
+/// Decrypts, and finds the parts of the frame.
+pub(super) fn open(key: &AesKey, ciphertext: &Ciphertext<'_>) -> Result<Frame, FrameError> {
     let mut bytes = STANDARD.decode(ciphertext.as_str()).map_err(|_| FrameError::Base64)?;
     let (blocks, rest) = Block::slice_as_chunks_mut(&mut bytes);
     if blocks.is_empty() || !rest.is_empty() {
         return Err(FrameError::Blocks);
     }
     cbc::Decryptor::<Aes256>::new(key.bytes().into(), key.iv().into()).decrypt_blocks(blocks);
-    take_apart(strip_padding(&bytes)?)
+    bytes.truncate(strip_padding(&bytes)?.len());
+    Frame::new(bytes)
+}
+
+impl Frame {
+    fn new(bytes: Vec<u8>) -> Result<Self, FrameError> {
+        let header = bytes.first_chunk::<HEADER>().ok_or(FrameError::Length)?;
+        let [.., a, b, c, d] = *header;
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).map_err(|_| FrameError::Length)?;
+        let message_end = HEADER.checked_add(length).filter(|&end| end <= bytes.len());
+        let message_end = message_end.ok_or(FrameError::Length)?;
+        Ok(Self { bytes, message_end })
+    }
+
+    pub(super) fn message(&self) -> &[u8] {
+        &self.bytes[HEADER..self.message_end]
+    }
+
+    /// Bytes, because nothing promises UTF-8 before they were compared.
+    pub(super) fn receiveid(&self) -> &[u8] {
+        &self.bytes[self.message_end..]
+    }
 }
 
 /// Puts a frame together, and encrypts it. A message of 4 GiB or more does not fit and will not open.
-pub(super) fn seal(key: &AesKey, random16: [u8; 16], message: &[u8], receiveid: &[u8]) -> Ciphertext {
+pub(super) fn seal(key: &AesKey, random16: [u8; 16], message: &[u8], receiveid: &[u8]) -> Ciphertext<'static> {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     let mut bytes = [&random16, &length.to_be_bytes()[..], message, receiveid].concat();
     let padding = PADDING_BLOCK - bytes.len() % PADDING_BLOCK;
     bytes.extend(std::iter::repeat_n(padding as u8, padding));
     let (blocks, _) = Block::slice_as_chunks_mut(&mut bytes);
     cbc::Encryptor::<Aes256>::new(key.bytes().into(), key.iv().into()).encrypt_blocks(blocks);
-    Ciphertext(STANDARD.encode(&bytes))
+    Ciphertext(STANDARD.encode(&bytes).into())
 }
 
 fn strip_padding(bytes: &[u8]) -> Result<&[u8], FrameError> {
@@ -109,17 +143,6 @@ fn strip_padding(bytes: &[u8]) -> Result<&[u8], FrameError> {
     } else {
         Err(FrameError::Padding)
     }
-}
-
-fn take_apart(frame: &[u8]) -> Result<Frame, FrameError> {
-    let (header, rest) = frame.split_first_chunk::<HEADER>().ok_or(FrameError::Length)?;
-    let [.., a, b, c, d] = *header;
-    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).map_err(|_| FrameError::Length)?;
-    let (message, receiveid) = rest.split_at_checked(length).ok_or(FrameError::Length)?;
-    Ok(Frame {
-        message: message.to_owned(),
-        receiveid: receiveid.to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -146,11 +169,12 @@ mod tests {
     #[test]
     fn a_length_beyond_the_frame_is_refused() {
         let frame = |length: u32| [&[0; 16], &length.to_be_bytes()[..], b"msg"].concat();
-        assert_eq!(take_apart(&frame(3)).unwrap().message, b"msg");
+        let whole = Frame::new(frame(3)).unwrap();
+        assert_eq!((whole.message(), whole.receiveid()), (&b"msg"[..], &b""[..]));
         for bad in [4, u32::MAX] {
-            assert_eq!(take_apart(&frame(bad)).unwrap_err(), FrameError::Length);
+            assert_eq!(Frame::new(frame(bad)).unwrap_err(), FrameError::Length);
         }
-        assert_eq!(take_apart(&[0; 19]).unwrap_err(), FrameError::Length);
+        assert_eq!(Frame::new(vec![0; 19]).unwrap_err(), FrameError::Length);
     }
 
     #[test]
@@ -158,9 +182,9 @@ mod tests {
         for bad in [
             "", "====", "==", "abc", "abc=d", "ab===", "ab c", "ab-_", "abcd\n", "a\u{e9}b",
         ] {
-            assert!(Ciphertext::parse(bad).is_none(), "{bad:?}");
+            assert!(Ciphertext::parse(bad.into()).is_none(), "{bad:?}");
         }
-        assert!(Ciphertext::parse(&"A".repeat(MAX_BODY_BYTES)).is_some());
-        assert!(Ciphertext::parse(&"A".repeat(MAX_BODY_BYTES + 4)).is_none());
+        assert!(Ciphertext::parse("A".repeat(MAX_BODY_BYTES).into()).is_some());
+        assert!(Ciphertext::parse("A".repeat(MAX_BODY_BYTES + 4).into()).is_none());
     }
 }

@@ -8,6 +8,18 @@ use super::refusal::ShapeError;
 use super::xml::Children;
 use crate::id::{CallbackToken, OpenKfid};
 
+/// What is looked at.
+const FIELDS: [&str; 8] = [
+    "Event",
+    "OpenKfId",
+    "Token",
+    "CreateTime",
+    "AuthAddOpenKfId",
+    "AuthDelOpenKfId",
+    "MsgType",
+    "InfoType",
+];
+
 /// Longest name in [`Notification::Other`], in characters.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -47,7 +59,7 @@ pub enum Notification {
 impl Notification {
     /// Reads the message inside an authentic callback.
     pub(super) fn read(message: &[u8]) -> Self {
-        Children::parse(message)
+        Children::parse(message, &FIELDS)
             .map_err(ShapeError::from)
             .and_then(|children| Self::from_children(&children))
             .unwrap_or_else(|_| Self::Other {
@@ -55,7 +67,7 @@ impl Notification {
             })
     }
 
-    fn from_children(children: &Children) -> Result<Self, ShapeError> {
+    fn from_children(children: &Children<'_>) -> Result<Self, ShapeError> {
         let event = children.single("Event")?;
         match event {
             Some("kf_msg_or_event") => Ok(Self::Message {

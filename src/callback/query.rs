@@ -23,18 +23,18 @@ const MAX_NONCE_BYTES: usize = 64;
 
 /// The parameters of a callback; each has its documented shape.
 #[derive(Debug)]
-pub(super) struct Query {
+pub(super) struct Query<'a> {
     signature: Signature,
     /// Text, because that is what is signed.
-    timestamp: String,
+    timestamp: Cow<'a, str>,
     timestamp_secs: u64,
-    nonce: String,
-    echostr: Option<Vec<u8>>,
+    nonce: Cow<'a, str>,
+    echostr: Option<Cow<'a, [u8]>>,
 }
 
-impl Query {
+impl<'a> Query<'a> {
     /// Parses a raw query string. Each value is percent-decoded once; parameters that are not ours are ignored.
-    pub(super) fn parse(raw: &str) -> Result<Self, ShapeError> {
+    pub(super) fn parse(raw: &'a str) -> Result<Self, ShapeError> {
         let [mut signature, mut timestamp, mut nonce, mut echostr] = [const { None }; 4];
         for parameter in raw.split('&') {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -46,7 +46,7 @@ impl Query {
                 b"echostr" => (ECHOSTR, &mut echostr),
                 _ => continue,
             };
-            let value = percent_decode_str(value).collect();
+            let value = percent_decode_str(value).into();
             if slot.replace(value).is_some() {
                 return Err(ShapeError::Repeated { field });
             }
@@ -82,35 +82,38 @@ impl Query {
     ///
     /// Some proxies decode `%2B` and send on a `+`, others make it a space. Base64 has no space in it, so each stands
     /// for `+`; the signature is over the repaired text.
-    pub(super) fn echostr(&self) -> Result<Ciphertext, ShapeError> {
-        required(ECHOSTR, self.echostr.clone(), |text| {
-            let text = String::from_utf8(text).ok()?.replace(' ', "+");
-            Ciphertext::parse(&text)
+    pub(super) fn echostr(&self) -> Result<Ciphertext<'static>, ShapeError> {
+        required(ECHOSTR, self.echostr.as_deref(), |text| {
+            let text = str::from_utf8(text).ok()?.replace(' ', "+");
+            Ciphertext::parse(text.into())
         })
     }
 }
 
-fn required<T>(
-    field: &'static str,
-    value: Option<Vec<u8>>,
-    parse: impl FnOnce(Vec<u8>) -> Option<T>,
-) -> Result<T, ShapeError> {
+fn required<V, T>(field: &'static str, value: Option<V>, parse: impl FnOnce(V) -> Option<T>) -> Result<T, ShapeError> {
     let value = value.ok_or(ShapeError::Missing { field })?;
     parse(value).ok_or(ShapeError::Misshapen { field })
 }
 
 /// Ten digits without a leading zero: seconds, from 2001 to 2286.
-fn parse_timestamp(text: Vec<u8>) -> Option<(String, u64)> {
+fn parse_timestamp(text: Cow<'_, [u8]>) -> Option<(Cow<'_, str>, u64)> {
     let is_timestamp = text.len() == 10 && text.iter().all(u8::is_ascii_digit) && text[0] != b'0';
-    let text = String::from_utf8(text).ok().filter(|_| is_timestamp)?;
+    let text = utf8(text).filter(|_| is_timestamp)?;
     let secs = text.parse().ok()?;
     Some((text, secs))
 }
 
-fn parse_nonce(text: Vec<u8>) -> Option<String> {
+fn parse_nonce(text: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let is_nonce = (1..=MAX_NONCE_BYTES).contains(&text.len()) && text.iter().all(allowed);
-    String::from_utf8(text).ok().filter(|_| is_nonce)
+    utf8(text).filter(|_| is_nonce)
+}
+
+fn utf8(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+    match bytes {
+        Cow::Borrowed(bytes) => str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    }
 }
 
 #[cfg(test)]
@@ -119,18 +122,14 @@ mod tests {
 
     const SIGNATURE: &str = "5c45ff5e21c57e6ad56bac8758b79b1d9ac89fd3";
 
-    fn with(timestamp: &str, nonce: &str) -> Result<Query, ShapeError> {
-        Query::parse(&format!(
-            "msg_signature={SIGNATURE}&timestamp={timestamp}&nonce={nonce}"
-        ))
+    fn with(timestamp: &str, nonce: &str) -> String {
+        format!("msg_signature={SIGNATURE}&timestamp={timestamp}&nonce={nonce}")
     }
 
     #[test]
     fn reads_parameters_in_any_order_and_ignores_others() {
-        let query = Query::parse(&format!(
-            "x=1&&nonce=n0-_&y&timestamp=1409659589&msg_signature={SIGNATURE}&"
-        ))
-        .unwrap();
+        let raw = format!("x=1&&nonce=n0-_&y&timestamp=1409659589&msg_signature={SIGNATURE}&");
+        let query = Query::parse(&raw).unwrap();
         assert_eq!((query.timestamp(), query.nonce()), ("1409659589", "n0-_"));
         assert_eq!(query.timestamp_secs(), 1_409_659_589);
     }
@@ -178,7 +177,7 @@ mod tests {
             "%zz",
         ] {
             assert_eq!(
-                with(bad, "n").unwrap_err(),
+                Query::parse(&with(bad, "n")).unwrap_err(),
                 ShapeError::Misshapen { field: TIMESTAMP },
                 "{bad}"
             );
@@ -187,10 +186,10 @@ mod tests {
 
     #[test]
     fn a_nonce_is_short_and_plain() {
-        assert!(with("1409659589", &"n".repeat(64)).is_ok());
+        assert!(Query::parse(&with("1409659589", &"n".repeat(64))).is_ok());
         for bad in ["", "a%20b", "a+b", "a.b", "%ff", "n=", &"n".repeat(65)] {
             assert_eq!(
-                with("1409659589", bad).unwrap_err(),
+                Query::parse(&with("1409659589", bad)).unwrap_err(),
                 ShapeError::Misshapen { field: NONCE },
                 "{bad}"
             );
@@ -199,17 +198,19 @@ mod tests {
 
     #[test]
     fn a_value_is_percent_decoded_once() {
-        assert_eq!(with("14096595%389", "%6e").unwrap().nonce(), "n");
-        assert!(with("1409659589", "%256e").is_err());
+        assert_eq!(Query::parse(&with("14096595%389", "%6e")).unwrap().nonce(), "n");
+        assert!(Query::parse(&with("1409659589", "%256e")).is_err());
     }
 
     #[test]
     fn an_echostr_survives_what_proxies_make_of_its_plus_sign() {
         for text in ["ab%2B%2F", "ab+/", "ab%20/", "ab /"] {
-            let query = Query::parse(&format!(
-                "msg_signature={SIGNATURE}&timestamp=1409659589&nonce=n&echostr={text}"
-            ));
-            assert_eq!(query.unwrap().echostr().unwrap().as_str(), "ab+/", "{text}");
+            let raw = format!("{}&echostr={text}", with("1409659589", "n"));
+            assert_eq!(
+                Query::parse(&raw).unwrap().echostr().unwrap().as_str(),
+                "ab+/",
+                "{text}"
+            );
         }
     }
 }

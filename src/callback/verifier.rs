@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cipher::{self, Ciphertext};
+use super::cipher::{self, Ciphertext, Frame};
 use super::key::KeyPair;
 use super::notification::Notification;
 use super::query::Query;
@@ -82,13 +82,14 @@ impl Verifier {
     pub fn verify_url(&self, raw_query: &str, now: UnixMillis) -> Result<Vec<u8>, Refusal> {
         let query = Query::parse(raw_query)?;
         let echostr = query.echostr()?;
-        let echo = self.authenticate(&query, &echostr, now)?;
+        let frame = self.authenticate(&query, &echostr, now)?;
+        let echo = frame.message();
         // A notification is encrypted and signed exactly like an echo. Whoever captured one could have it decrypted,
         // token included, by sending it back as an `echostr`. An echo is a run of digits; a notification is XML.
         if echo.contains(&b'<') {
             return Err(VerifyError::Echo.into());
         }
-        Ok(echo)
+        Ok(echo.to_owned())
     }
 
     /// Opens a notification. `raw_query` is the query string as it came, not decoded, without `?`.
@@ -104,12 +105,12 @@ impl Verifier {
     pub fn open(&self, raw_query: &str, body: &[u8], now: UnixMillis) -> Result<Notification, Refusal> {
         let query = Query::parse(raw_query)?;
         let encrypt = read_envelope(body)?;
-        let plain = self.authenticate(&query, &encrypt, now)?;
-        Ok(Notification::read(&plain))
+        let frame = self.authenticate(&query, &encrypt, now)?;
+        Ok(Notification::read(frame.message()))
     }
 
-    /// Gives the message of a signed ciphertext that is addressed to us.
-    fn authenticate(&self, query: &Query, encrypt: &Ciphertext, now: UnixMillis) -> Result<Vec<u8>, VerifyError> {
+    /// Opens a signed ciphertext that is addressed to us.
+    fn authenticate(&self, query: &Query<'_>, encrypt: &Ciphertext<'_>, now: UnixMillis) -> Result<Frame, VerifyError> {
         // Every pair is tried, so that the time taken does not tell which one fits. And more than one may: pairs that
         // rotate only their AES key share a token, and the signature covers no more than that.
         let signers: Vec<&KeyPair> = self
@@ -125,18 +126,18 @@ impl Verifier {
         for pair in signers {
             let age = self.check_age(query.timestamp_secs(), now);
             match age.and_then(|()| self.decrypt(pair, encrypt)) {
-                Ok(message) => return Ok(message),
+                Ok(frame) => return Ok(frame),
                 Err(error) => refusal = error,
             }
         }
         Err(refusal)
     }
 
-    fn decrypt(&self, pair: &KeyPair, encrypt: &Ciphertext) -> Result<Vec<u8>, VerifyError> {
+    fn decrypt(&self, pair: &KeyPair, encrypt: &Ciphertext<'_>) -> Result<Frame, VerifyError> {
         let frame = cipher::open(pair.aes_key(), encrypt)?;
-        let is_ours = |id: &CorpId| id.as_str().as_bytes() == frame.receiveid;
+        let is_ours = |id: &CorpId| id.as_str().as_bytes() == frame.receiveid();
         if self.receive_ids.iter().any(is_ours) {
-            Ok(frame.message)
+            Ok(frame)
         } else {
             Err(VerifyError::Receiver)
         }
@@ -151,12 +152,12 @@ impl Verifier {
 }
 
 /// Finds the ciphertext in the body. Nothing else in it is signed, so nothing else is looked at.
-fn read_envelope(body: &[u8]) -> Result<Ciphertext, ShapeError> {
+fn read_envelope(body: &[u8]) -> Result<Ciphertext<'_>, ShapeError> {
     const FIELD: &str = "Encrypt";
     if body.len() > MAX_BODY_BYTES {
         return Err(XmlError::TooLong.into());
     }
-    let children = Children::parse(body)?;
-    let encrypt = children.single(FIELD)?.ok_or(ShapeError::Missing { field: FIELD })?;
+    let encrypt = Children::parse(body, &[FIELD])?.take_single(FIELD)?;
+    let encrypt = encrypt.ok_or(ShapeError::Missing { field: FIELD })?;
     Ciphertext::parse(encrypt).ok_or(ShapeError::Misshapen { field: FIELD })
 }

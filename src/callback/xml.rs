@@ -4,6 +4,8 @@
 //! what could make a parser work for an attacker is refused: document types, processing instructions, entities of
 //! their own, depth. What WeCom may add, unknown children, is skipped.
 
+use std::borrow::Cow;
+
 use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};
@@ -13,9 +15,9 @@ use super::refusal::ShapeError;
 /// Deepest nesting that is followed. WeCom's own goes to 4.
 const MAX_DEPTH: usize = 8;
 
-/// The children of the root, in order: name and text.
+/// Children of the root, in order: name and text, which is the document's own unless it came in several pieces.
 #[derive(Debug)]
-pub(super) struct Children(Vec<(String, String)>);
+pub(super) struct Children<'a>(Vec<(&'static str, Cow<'a, str>)>);
 
 /// Why bytes are not the XML that is read here. Quotes nothing of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,40 +37,43 @@ pub enum XmlError {
     TooDeep,
 }
 
-impl Children {
-    /// Parses a document. Its length is for the caller to bound.
-    pub(super) fn parse(document: &[u8]) -> Result<Self, XmlError> {
+impl<'a> Children<'a> {
+    /// Parses a document, and keeps those children that are called as one of `fields`. The document's length is for the
+    /// caller to bound.
+    pub(super) fn parse(document: &'a [u8], fields: &[&'static str]) -> Result<Self, XmlError> {
         let text = std::str::from_utf8(document).map_err(|_| XmlError::Malformed)?;
         let mut reader = Reader::from_str(text);
 
-        let mut children: Vec<(String, String)> = Vec::new();
+        let mut children = Vec::new();
+        let mut is_kept = false;
         let mut depth = 0_usize;
         let mut has_root = false;
         loop {
             let event = reader.read_event().map_err(|_| XmlError::Malformed)?;
-            let referred;
-            let text: &str = match &event {
+            let has_content = matches!(event, Event::Start(_));
+            let text = match event {
                 Event::Start(tag) | Event::Empty(tag) => {
                     match depth {
                         0 if has_root => return Err(XmlError::Malformed),
                         0 => has_root = true,
-                        1 => children.push((tag.name().into_inner().to_owned(), String::new())),
+                        1 => {
+                            let field = fields.iter().find(|field| **field == tag.name().into_inner());
+                            is_kept = field.is_some();
+                            children.extend(field.map(|&field| (field, Cow::Borrowed(""))));
+                        }
                         MAX_DEPTH => return Err(XmlError::TooDeep),
                         _ => {}
                     }
-                    depth += usize::from(matches!(event, Event::Start(_)));
+                    depth += usize::from(has_content);
                     continue;
                 }
                 Event::End(_) => {
                     depth = depth.saturating_sub(1);
                     continue;
                 }
-                Event::Text(text) => text,
-                Event::CData(text) => text,
-                Event::GeneralRef(reference) => {
-                    referred = resolve(reference)?;
-                    referred.as_str()
-                }
+                Event::Text(text) => text.into_inner(),
+                Event::CData(text) => text.into_inner(),
+                Event::GeneralRef(reference) => resolve(&reference)?.into(),
                 Event::Comment(_) => continue,
                 Event::Decl(_) if !has_root => continue,
                 Event::Decl(_) | Event::PI(_) | Event::DocType(_) => return Err(XmlError::Forbidden),
@@ -76,7 +81,7 @@ impl Children {
             };
             match (depth, children.last_mut()) {
                 (0, _) if !text.trim_ascii().is_empty() => return Err(XmlError::Malformed),
-                (2, Some((_, own))) => own.push_str(text),
+                (2, Some((_, own))) if is_kept => *own += text,
                 _ => {}
             }
         }
@@ -96,12 +101,19 @@ impl Children {
         }
     }
 
+    /// The same, without a copy.
+    pub(super) fn take_single(mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, ShapeError> {
+        self.single(field)?;
+        let place = self.0.iter().position(|(name, _)| *name == field);
+        Ok(place.map(|place| self.0.swap_remove(place).1))
+    }
+
     /// Texts of all children `field`, in order.
     pub(super) fn all(&self, field: &'static str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
-            .filter(move |(name, _)| name == field)
-            .map(|(_, text)| text.as_str())
+            .filter(move |(name, _)| *name == field)
+            .map(|(_, text)| &**text)
     }
 }
 
@@ -119,7 +131,7 @@ mod tests {
     use super::*;
 
     fn child(document: &str) -> Result<Option<String>, XmlError> {
-        let children = Children::parse(document.as_bytes())?;
+        let children = Children::parse(document.as_bytes(), &["a"])?;
         Ok(children.single("a").unwrap().map(Into::into))
     }
 
@@ -147,7 +159,7 @@ mod tests {
 
     #[test]
     fn repeated_children_are_kept_in_order_and_are_not_single() {
-        let children = Children::parse(b"<x><a>1</a><b/><a/></x>").unwrap();
+        let children = Children::parse(b"<x><a>1</a><b/>no<c>more</c><a/></x>", &["a", "b"]).unwrap();
         assert_eq!(children.all("a").collect::<Vec<_>>(), ["1", ""]);
         assert_eq!(children.single("a"), Err(ShapeError::Repeated { field: "a" }));
         assert_eq!(children.single("b"), Ok(Some("")));
@@ -190,7 +202,7 @@ mod tests {
         ] {
             assert_eq!(child(document), Err(XmlError::Malformed), "{document}");
         }
-        assert_eq!(Children::parse(b"<x>\xff</x>").unwrap_err(), XmlError::Malformed);
+        assert_eq!(Children::parse(b"<x>\xff</x>", &[]).unwrap_err(), XmlError::Malformed);
     }
 
     #[test]

@@ -64,7 +64,7 @@ async fn check_store(url: &str, report: &mut Report) {
         };
     }
     let looked = async {
-        let store = store::open_operator(&store::Settings { url: url.to_owned() })?;
+        let store = store::open_operator(&store::Settings::new(url))?;
         store.check().await?;
         store.backlog().await
     };

@@ -124,9 +124,7 @@ fn unknown(id: &DeadId) -> anyhow::Error {
 }
 
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let settings = store::Settings {
-        url: options.config.load()?.store.url,
-    };
+    let settings = store::Settings::new(options.config.load()?.store.url);
     let store = store::open_operator(&settings)?;
     super::runtime()?.block_on(async {
         match options.action {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::filter::origin_word;
 use super::handler::without_query;
+use super::size::Size;
 use super::{App, Config, Handler, HandlerKind};
+use crate::store::Durability;
 
 /// TOML that reads back as the same config, but for the secrets, which are `***`, and the query of a handler's URL,
 /// which is left out because services put keys into it.
@@ -22,6 +24,7 @@ impl Display for Config {
         writeln!(f, "[server]")?;
         text(f, "listen", server.listen)?;
         text(f, "admin_listen", server.admin_listen)?;
+        bare(f, "max_connections", server.max_connections)?;
         duration(f, "shutdown_grace", server.shutdown_grace)?;
 
         writeln!(f, "\n[log]")?;
@@ -31,6 +34,13 @@ impl Display for Config {
         writeln!(f, "\n[store]")?;
         text(f, "url", &store.url)?;
         duration(f, "retention", store.retention)?;
+        let durability = match store.durability {
+            Durability::Full => "full",
+            Durability::Relaxed => "relaxed",
+        };
+        text(f, "durability", durability)?;
+        text(f, "min_free", Size(store.min_free))?;
+        bare(f, "max_backlog", store.max_backlog)?;
 
         for entry in apps {
             app(f, entry)?;

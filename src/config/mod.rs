@@ -18,6 +18,7 @@ use url::Url;
 use crate::callback::KeyPair;
 use crate::handler::{Filter, Policy};
 use crate::id::{AppName, CorpId, HandlerName};
+use crate::store::Durability;
 use crate::telemetry;
 
 mod app;
@@ -31,6 +32,7 @@ mod read;
 mod secret;
 mod section;
 mod server;
+mod size;
 mod sync;
 
 #[cfg(test)]
@@ -68,6 +70,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Address for health, metrics and administration.
     pub admin_listen: SocketAddr,
+    /// Connections served at once on `listen`, if the process may open as many files.
+    pub max_connections: u16,
     /// Time from the request to stop until the process ends, whatever is still running.
     pub shutdown_grace: Duration,
 }
@@ -81,6 +85,12 @@ pub struct Store {
     /// Age at which handled messages are deleted. At least 96 h: WeCom repeats its history for three days, and what
     /// was forgotten would be taken for new.
     pub retention: Duration,
+    /// What a power cut may undo.
+    pub durability: Durability,
+    /// Bytes to keep free on its disk; a tenth of the disk, if that is less. With fewer nothing is pulled.
+    pub min_free: u64,
+    /// Deliveries owed, of all handlers together, above which nothing is pulled. At least 1.
+    pub max_backlog: u64,
 }
 
 /// One entry of `[[apps]]`.

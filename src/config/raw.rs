@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 
+use super::size::Size;
+
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,7 @@ pub(super) struct RawConfig {
 pub(super) struct Server {
     pub(super) listen: Option<String>,
     pub(super) admin_listen: Option<String>,
+    pub(super) max_connections: Option<i64>,
     pub(super) shutdown_grace: Option<Span>,
 }
 
@@ -40,6 +43,9 @@ pub(super) struct Log {
 pub(super) struct Store {
     pub(super) url: Option<String>,
     pub(super) retention: Option<Span>,
+    pub(super) durability: Option<String>,
+    pub(super) min_free: Option<Size>,
+    pub(super) max_backlog: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

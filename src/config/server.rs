@@ -5,16 +5,25 @@ use std::time::Duration;
 
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
+use super::size::Size;
 use super::{Server, Store};
+use crate::store::Durability;
 use crate::telemetry::{self, Filter, LogFormat};
 
 const LISTEN: &str = "0.0.0.0:8080";
 const ADMIN_LISTEN: &str = "127.0.0.1:9090";
+const MAX_CONNECTIONS: i64 = 4096;
 const SHUTDOWN_GRACE: Span = Span::secs(25);
 const LEVEL: &str = "info";
 const FORMAT: &str = "text";
 const STORE_URL: &str = "sqlite://data/wecom-kf.db";
 const RETENTION: Span = Span::hours(7 * 24);
+const DURABILITY: &str = "full";
+const MIN_FREE: Size = Size(1 << 30);
+const MAX_BACKLOG: i64 = 5_000_000;
+
+/// More than any disk holds.
+const MOST_BACKLOG: u64 = 1_000_000_000_000;
 
 /// WeCom keeps three days of history and repeats it when a cursor is lost; a day on top for clocks and outages.
 const LEAST_RETENTION: Duration = Duration::from_secs(96 * 60 * 60);
@@ -41,6 +50,11 @@ pub(super) fn server(raw: &raw::Server, section: &mut Section<'_>) -> Option<Ser
             );
         }
     }
+    let max_connections = section.number(
+        "max_connections",
+        raw.max_connections.unwrap_or(MAX_CONNECTIONS),
+        16..=u16::MAX,
+    );
     let shutdown_grace = section.duration(
         "shutdown_grace",
         raw.shutdown_grace.unwrap_or(SHUTDOWN_GRACE),
@@ -49,6 +63,7 @@ pub(super) fn server(raw: &raw::Server, section: &mut Section<'_>) -> Option<Ser
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,
+        max_connections: max_connections?,
         shutdown_grace: shutdown_grace?,
     })
 }
@@ -94,9 +109,19 @@ pub(super) fn store(raw: &raw::Store, section: &mut Section<'_>) -> Option<Store
         raw.retention.unwrap_or(RETENTION),
         LEAST_RETENTION..=LONGEST,
     );
+    let durabilities = [("full", Durability::Full), ("relaxed", Durability::Relaxed)];
+    let durability = section.choice(
+        "durability",
+        raw.durability.as_deref().unwrap_or(DURABILITY),
+        &durabilities,
+    );
+    let max_backlog = section.number("max_backlog", raw.max_backlog.unwrap_or(MAX_BACKLOG), 1..=MOST_BACKLOG);
     Some(Store {
         url: url?,
         retention: retention?,
+        durability: durability?,
+        min_free: raw.min_free.unwrap_or(MIN_FREE).0,
+        max_backlog: max_backlog?,
     })
 }
 

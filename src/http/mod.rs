@@ -4,11 +4,12 @@
 //! slowly as they like. So the callback side answers from memory, and never with a 5xx: verify, hand the
 //! [`Notification`](crate::callback::Notification) to a closure, say `success`. It knows nothing of what happens then.
 //!
-//! [`callback_router`] and [`admin_router`] are plain axum routers, to be mounted in any application. [`serve()`]
-//! runs one on a listener with the limits that axum's own server lacks.
+//! [`Callbacks::router`] and [`admin_router`] are plain axum routers, to be mounted in any application. [`serve()`]
+//! serves them on a listener with the limits that axum's own server lacks.
 
 mod admin;
 mod callback;
+mod guest;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -16,5 +17,6 @@ mod throttle;
 
 pub use admin::{Readiness, ReadyCheck, RenderMetrics, admin_router};
 pub use axum::Router;
-pub use callback::{CallbackApp, Notify, callback_router};
+pub use callback::{CallbackApp, Callbacks, Notify};
+pub use guest::Arriving;
 pub use serve::{Limits, serve};

@@ -275,6 +275,19 @@ impl Simulator {
         self.world.wecom().counts.clone()
     }
 
+    /// How many items of an account the client has shown to have, by asking for what follows them. Whatever happens to
+    /// it, it must not ask for less than that again.
+    #[must_use]
+    pub fn acknowledged(&self, open_kfid: &OpenKfid) -> u64 {
+        self.world.wecom().acknowledged.get(open_kfid).copied().unwrap_or(0)
+    }
+
+    /// How many items of an account lie before `cursor`; `None` if this simulator did not make it for that account.
+    #[must_use]
+    pub fn place(&self, open_kfid: &OpenKfid, cursor: &str) -> Option<u64> {
+        self.world.wecom().place(open_kfid, cursor)
+    }
+
     /// Waits until every callback has been answered or given up.
     pub async fn quiet(&self) {
         self.world.bells.wait().await;

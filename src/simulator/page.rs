@@ -55,17 +55,24 @@ impl Wecom {
         self.full_page(open_kfid, start, limit, |wecom, end| wecom.cursor(open_kfid, end, 0))
     }
 
-    fn start_of(&self, pull: &Pull, now: UnixMillis) -> Result<usize, Refusal> {
+    fn start_of(&mut self, pull: &Pull, now: UnixMillis) -> Result<usize, Refusal> {
         let place = match &pull.cursor {
             None => None,
             Some(cursor) => {
-                let place = self.mint.read(Purpose::Cursor, &pull.open_kfid, cursor);
-                Some(place.ok_or(Refusal::BAD_CURSOR)?)
+                let place = self.place(&pull.open_kfid, cursor).ok_or(Refusal::BAD_CURSOR)?;
+                let acknowledged = self.acknowledged.entry(pull.open_kfid.clone()).or_default();
+                *acknowledged = place.max(*acknowledged);
+                Some(place)
             }
         };
         let horizon = now.minus(self.settings.history);
         let stream = self.stream(&pull.open_kfid)?;
         stream.resume(place, horizon).map_err(|_| Refusal::BAD_CURSOR)
+    }
+
+    /// How many items lie before `cursor`, if it is one of this account's.
+    pub(super) fn place(&self, open_kfid: &OpenKfid, cursor: &str) -> Option<u64> {
+        self.mint.read(Purpose::Cursor, open_kfid, cursor)
     }
 
     fn stream(&self, open_kfid: &OpenKfid) -> Result<&Stream, Refusal> {

@@ -40,6 +40,8 @@ pub(super) struct Wecom {
     pub(super) pulls: HashMap<OpenKfid, u32>,
     /// How often in a row pulls of an account have been kept from moving on.
     pub(super) standstills: HashMap<OpenKfid, u32>,
+    /// How many items of an account a client has shown to have, by asking for what follows them.
+    pub(super) acknowledged: HashMap<OpenKfid, u64>,
     /// The last callbacks, for [`Fault::CallbackReplayed`].
     pub(super) past_bells: VecDeque<Arc<Bell>>,
     pub(super) said: Vec<Arc<Said>>,
@@ -70,6 +72,7 @@ impl Wecom {
             streams: streams.collect(),
             pulls: HashMap::new(),
             standstills: HashMap::new(),
+            acknowledged: HashMap::new(),
             past_bells: VecDeque::new(),
             said: Vec::new(),
             odd: Vec::new(),

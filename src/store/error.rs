@@ -17,6 +17,9 @@ pub enum StoreError {
     /// No room to write. Goes away when there is.
     #[error("no space left for the store")]
     Full(#[source] Box<dyn Error + Send + Sync>),
+    /// What was written cannot be read back. Nothing more is written, lest it get worse, until the store is found whole.
+    #[error("the store is damaged, or its disk: restore a backup, or move it away to begin with an empty store")]
+    Damaged(#[source] Box<dyn Error + Send + Sync>),
     /// The store itself failed.
     #[error("store failed")]
     Backend(#[source] Box<dyn Error + Send + Sync>),

@@ -22,12 +22,14 @@ mod error;
 mod lane;
 mod news;
 mod open;
+mod room;
 mod sqlite;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
 pub use news::{Bell, News};
-pub use open::{Settings, open, open_operator};
+pub use open::{Durability, Settings, open, open_operator};
+pub use room::Room;
 
 /// How many deliveries of one customer [`Store::pending_urgent`] reads at most.
 pub const URGENT_REACH: usize = 100;
@@ -109,6 +111,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Fails unless a write would be taken now.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// How much more would fit; `None` if its disk is somebody else's matter, as a database server's is.
+    async fn room(&self) -> Result<Option<Room>, StoreError>;
 
     /// Hears of shards that got new work from now on. At first every shard is news.
     fn news(&self) -> News;

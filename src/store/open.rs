@@ -13,6 +13,23 @@ pub struct Settings {
     /// Address; its scheme picks the kind of store. `sqlite://` and a path, relative to the working directory or
     /// absolute: `sqlite://data/wecom-kf.db`, `sqlite:///var/lib/wecom-kf.db`.
     pub url: String,
+    /// What a power cut may undo. An operator's commands survive it either way.
+    pub durability: Durability,
+}
+
+/// What a power cut may undo. The end of the process undoes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "either every commit waits for the disk or none does"
+)]
+pub enum Durability {
+    /// Nothing that was answered, if the disk honours flushes.
+    #[default]
+    Full,
+    /// The last commits, all of them together. Messages are pulled from WeCom again, which keeps them for three days; what
+    /// was handed out is handed out again; burials and waits between attempts are forgotten.
+    Relaxed,
 }
 
 /// Opens the store to serve from it: creates it if it is new, brings an older one up to date, and keeps every other
@@ -24,7 +41,7 @@ pub struct Settings {
 ///
 /// [`StoreError::Open`] with the cause and what to do about it.
 pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    settings.connect(SqliteStore::open)
+    settings.connect(|path| SqliteStore::open(path, settings.durability))
 }
 
 /// Opens the store beside a process that may be serving from it, to look at dead letters and to act on them.
@@ -39,6 +56,14 @@ pub fn open_operator(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> 
 }
 
 impl Settings {
+    /// The store at `url`, which keeps what was answered whatever happens.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            durability: Durability::default(),
+        }
+    }
+
     fn connect<P: fmt::Display>(
         &self,
         open: impl FnOnce(&Path) -> Result<SqliteStore, P>,
@@ -80,6 +105,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("url", &self.without_password())
+            .field("durability", &self.durability)
             .finish()
     }
 }
@@ -89,7 +115,7 @@ mod tests {
     use super::*;
 
     fn refusal(url: &str) -> String {
-        open(&Settings { url: url.into() }).unwrap_err().to_string()
+        open(&Settings::new(url)).unwrap_err().to_string()
     }
 
     #[test]
@@ -103,10 +129,12 @@ mod tests {
 
     #[test]
     fn a_password_in_the_address_is_never_shown() {
-        let settings = Settings {
-            url: "mysql://user:hunter2@h@host/db".into(),
-        };
-        assert_eq!(format!("{settings:?}"), r#"Settings { url: "mysql://host/db" }"#);
+        let settings = Settings::new("mysql://user:hunter2@h@host/db");
+        let shown = format!("{settings:?}");
+        assert!(
+            shown.contains(r#"url: "mysql://host/db""#) && !shown.contains("hunter2"),
+            "{shown}"
+        );
         assert!(!refusal(&settings.url).contains("hunter2"));
         assert!(!refusal("user:hunter2").contains("hunter2"));
     }

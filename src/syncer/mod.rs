@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ use crate::id::AppName;
 use crate::store::Store;
 
 mod agenda;
+mod deadline;
+mod floodgate;
 mod intake;
 mod pull;
 mod schedule;
@@ -28,6 +31,8 @@ mod schedule;
 mod tests;
 mod wake_ups;
 
+use floodgate::Floodgate;
+pub use floodgate::{Held, Marks};
 use pull::Source;
 use schedule::Schedule;
 pub use wake_ups::WakeUps;
@@ -67,17 +72,20 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Syncer {
     sources: HashMap<AppName, Arc<Source>>,
+    floodgate: Arc<Floodgate>,
 }
 
 impl Syncer {
-    /// Will pull through `clients` into `store`, for the handlers of `roster`.
+    /// Will pull through `clients` into `store`, for the handlers of `roster`, as long as `marks` leave room.
     #[must_use]
     pub fn new(
         clients: HashMap<AppName, (Client, Settings)>,
         store: &Arc<dyn Store>,
         roster: &Arc<Roster>,
         clock: &Arc<dyn Clock>,
+        marks: Marks,
     ) -> Self {
+        let floodgate = Arc::new(Floodgate::new(Arc::clone(store), marks));
         let source = |(app, (client, settings)): (AppName, (Client, Settings))| {
             let source = Source {
                 store: Arc::clone(store),
@@ -85,13 +93,21 @@ impl Syncer {
                 wake_ups: Arc::new(WakeUps::new(app.clone())),
                 roster: Arc::clone(roster),
                 clock: Arc::clone(clock),
+                floodgate: Arc::clone(&floodgate),
                 settings,
             };
             (app, Arc::new(source))
         };
         Self {
             sources: clients.into_iter().map(source).collect(),
+            floodgate,
         }
+    }
+
+    /// Why nothing is pulled, while that is so.
+    #[must_use]
+    pub fn held(&self) -> watch::Receiver<Option<Held>> {
+        self.floodgate.subscribe()
     }
 
     /// Where callbacks of `app` leave their news.
@@ -103,6 +119,8 @@ impl Syncer {
     /// Pulls until `stop`, then lets the pages in hand commit.
     pub async fn run(self, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
+        stop.run_until_cancelled(self.floodgate.look()).await;
+        tasks.spawn(Arc::clone(&self.floodgate).watch(stop.clone()));
         for (app, source) in self.sources {
             tasks.spawn(schedule::save_wake_ups(Arc::clone(&source), stop.clone()));
             tasks.spawn(Schedule::new(app, source).run(stop.clone()));

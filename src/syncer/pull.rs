@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::floodgate::Floodgate;
 use super::intake::{self, Batch};
 use super::wake_ups::WakeUps;
 use crate::api::{ApiError, Client, ErrCode, SyncMsg, SyncPage, TokenlessTurn};
@@ -27,6 +28,7 @@ pub(super) struct Source {
     pub(super) wake_ups: Arc<WakeUps>,
     pub(super) roster: Arc<Roster>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) floodgate: Arc<Floodgate>,
     pub(super) settings: Settings,
 }
 
@@ -44,7 +46,7 @@ pub(super) enum Fare {
 pub(super) enum End {
     /// There is nothing more.
     Reached,
-    /// There is more; others are to have a turn first.
+    /// There is more; others are to have a turn first, or there is no room for it.
     Yielded,
     /// It had to go on without a token and may not.
     NeedsTokenless,
@@ -103,6 +105,9 @@ impl Pull {
     async fn pages(&mut self, stop: &CancellationToken) -> Result<End, End> {
         let mut unmoved = 0;
         for _ in 0..PAGES_PER_TURN {
+            if self.source.floodgate.held().is_some() {
+                return Ok(End::Yielded);
+            }
             let claim = self.claim().await?;
             let answers = self.source.wake_ups.number(&self.account.open_kfid);
             let page = tokio::select! {
@@ -207,6 +212,7 @@ impl Pull {
             store,
             roster,
             clock,
+            floodgate,
             settings,
             ..
         } = &*self.source;
@@ -223,6 +229,7 @@ impl Pull {
         };
         match store.commit_page(page).await.map_err(End::Store)? {
             Commit::Stored(stored) => {
+                floodgate.stored();
                 intake::count(&app, &labels, &stored.messages);
                 if let Some(newest) = newest {
                     let lag = received.since(newest).as_secs_f64();

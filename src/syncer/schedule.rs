@@ -6,18 +6,27 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::Agenda;
+use super::deadline::Deadlines;
 use super::pull::{End, Ended, Fare, Pull, Source};
-use crate::api::{ApiError, ErrorClass, KfAccount};
+use crate::api::{ApiError, ErrCode, ErrorClass, KfAccount};
 use crate::id::{AccountKey, AppName, OpenKfid};
 use crate::metric;
 use crate::store::{AccountState, StoreError};
 
 /// Failures in a row after which fewer messages are asked for at once.
 const FAILURES_TO_HALVE: u32 = 5;
+/// What WeCom answers for an account that the application has no business with.
+const NOT_OURS: [ErrCode; 3] = [
+    ErrCode::ACCOUNT_NOT_GRANTED,
+    ErrCode::UNKNOWN_OPEN_KFID,
+    ErrCode::INVALID_OPEN_KFID,
+];
+/// How often it is told how long nothing can be lost yet.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Refusals in a row after which a cursor is given up.
 const CURSOR_REFUSALS: u32 = 3;
 /// Wake-ups of this long are written down together: a storm of callbacks must not flush the disk for each of them.
@@ -27,6 +36,7 @@ pub(super) struct Schedule {
     app: AppName,
     source: Arc<Source>,
     agenda: Agenda,
+    deadlines: Deadlines,
     pulls: JoinSet<Ended>,
     /// What each pull is of; the task itself may die without telling.
     running: HashMap<Id, OpenKfid>,
@@ -41,6 +51,7 @@ impl Schedule {
             agenda: Agenda::new(source.settings.pulls_at_once),
             app,
             source,
+            deadlines: Deadlines::default(),
             pulls: JoinSet::new(),
             running: HashMap::new(),
             listing: JoinSet::new(),
@@ -52,6 +63,9 @@ impl Schedule {
     /// Pulls until `stop`, then lets the pages in hand commit.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut changed = self.source.wake_ups.subscribe();
+        let mut held = self.source.floodgate.subscribe();
+        let mut tell = interval(TELL_EVERY);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::select! {
             () = self.take_up_known_accounts() => {}
             () = stop.cancelled() => return,
@@ -70,6 +84,8 @@ impl Schedule {
                 Some(ended) = self.pulls.join_next_with_id() => self.take_ended(ended).await,
                 Some(listed) = self.listing.join_next() => self.take_listed(listed),
                 Ok(()) = changed.changed() => {}
+                Ok(()) = held.changed() => {}
+                _ = tell.tick() => self.tell_time_left(),
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
             }
         }
@@ -98,7 +114,16 @@ impl Schedule {
         };
         accounts.retain(|state| state.account.app == self.app);
         accounts.sort_by_key(|state| (state.wake_up.is_none(), state.pulled_at));
-        for AccountState { account, wake_up, .. } in accounts {
+        let now = self.source.clock.now();
+        for AccountState {
+            account,
+            pulled_at,
+            wake_up,
+            ..
+        } in accounts
+        {
+            let caught_up = pulled_at.or(wake_up.as_ref().map(|wake_up| wake_up.at));
+            self.deadlines.assume(&account.open_kfid, caught_up.unwrap_or(now));
             self.source.wake_ups.know(&account.open_kfid);
             if let Some(wake_up) = wake_up {
                 self.source.wake_ups.restore(&account.open_kfid, wake_up);
@@ -116,14 +141,23 @@ impl Schedule {
         }
     }
 
+    fn tell_time_left(&self) {
+        let left = self.deadlines.left(self.source.clock.now()).as_secs_f64();
+        metrics::gauge!(metric::SECONDS_UNTIL_LOSS, "app" => self.app.to_string()).set(left);
+    }
+
     fn want(&mut self, open_kfid: &OpenKfid) {
-        let token = self.source.wake_ups.token(open_kfid, self.source.clock.now());
+        let now = self.source.clock.now();
+        self.deadlines.assume(open_kfid, now);
+        let token = self.source.wake_ups.token(open_kfid, now);
         let fare = if token.is_some() { Fare::Token } else { Fare::Tokenless };
         self.agenda.want(open_kfid, fare, Instant::now());
     }
 
     fn start_pulls(&mut self, stop: &CancellationToken) {
-        while let Some((open_kfid, fare)) = self.agenda.next() {
+        while self.source.floodgate.held().is_none()
+            && let Some((open_kfid, fare)) = self.agenda.next()
+        {
             let account = self.agenda.account(&open_kfid);
             if account.limit == 0 {
                 account.limit = self.source.settings.page_limit;
@@ -177,6 +211,7 @@ impl Schedule {
         let (open_kfid, now) = (&account.open_kfid, Instant::now());
         match end {
             End::Reached => {
+                self.deadlines.caught_up(open_kfid, self.source.clock.now());
                 let poll = self
                     .source
                     .settings
@@ -205,6 +240,7 @@ impl Schedule {
                 let cause = &error as &dyn std::error::Error;
                 tracing::error!(%account, error = cause, "cannot commit a page, will pull it again");
                 self.count_failure("store");
+                self.source.floodgate.store_failed();
                 // Whether the commit happened is unknown: the next pull asks the store where it stands.
                 self.agenda.account(open_kfid).claim = None;
                 self.back_off(open_kfid);
@@ -246,6 +282,9 @@ impl Schedule {
             let (cause, page) = remedy.map_or(("", ""), |remedy| (remedy.cause, remedy.page));
             let error = error as &dyn std::error::Error;
             tracing::error!(%account, error, cause, page, "account cannot be pulled until somebody mends this");
+        }
+        if error.errcode().is_some_and(|code| NOT_OURS.contains(&code)) {
+            self.deadlines.not_ours(&account.open_kfid);
         }
         let pause = error.retry_after().unwrap_or(self.source.settings.operator_pause);
         self.agenda.rest(&account.open_kfid, Instant::now() + pause);

@@ -52,6 +52,15 @@ impl WakeUps {
     /// `open_kfid` has news. Takes no longer than a look into a map.
     pub fn wake(&self, open_kfid: OpenKfid, token: Option<CallbackToken>, now: UnixMillis) {
         let mut told = self.told();
+        // While a storm lasts, nearly every callback repeats one that nobody has looked at yet: whoever is to hear of
+        // it has been told, and only its token is news.
+        if told.awake.contains(&open_kfid)
+            && let Some(entry) = told.entries.get_mut(&open_kfid)
+            && entry.unsaved.is_some()
+        {
+            entry.wake(token, now);
+            return;
+        }
         told.entries.entry(open_kfid.clone()).or_default().wake(token, now);
         told.awake.insert(open_kfid);
         drop(told);

@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod crashes;
 mod debian;
 mod front;
+mod hostile_clients;
 mod proxies;
 mod receiver;
 mod server;

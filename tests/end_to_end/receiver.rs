@@ -1,6 +1,8 @@
 //! An HTTP server that messages are forwarded to, and its book of what arrived.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,9 +10,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use axum::serve::IncomingStream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -18,6 +21,8 @@ use serde_json::Value;
 use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tower::service_fn;
 use wecom_kf::id::{ExternalUserid, Msgid, OpenKfid};
 use wecom_kf::simulator::Received;
 
@@ -33,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Receiver {
     pub(crate) url: String,
     book: Arc<Book>,
+    /// One more reference for each open connection.
+    guests: Arc<()>,
 }
 
 #[derive(Default)]
@@ -63,8 +70,25 @@ impl Receiver {
         let url = format!("http://{}/kf", listener.local_addr().expect("an address"));
         let book = Arc::<Book>::default();
         let router = Router::new().route("/kf", post(take)).with_state(Arc::clone(&book));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, book }
+        let guests = Arc::new(());
+        let guest = Arc::clone(&guests);
+        let welcome = service_fn(move |_: IncomingStream<'_, TcpListener>| {
+            ready(Ok::<_, Infallible>(router.clone().layer(Extension(Arc::clone(&guest)))))
+        });
+        tokio::spawn(async move { axum::serve(listener, welcome).await });
+        Self { url, book, guests }
+    }
+
+    /// Waits until nobody is connected: whatever a process that is gone has sent is in the book then.
+    pub(crate) async fn deserted(&self) {
+        let deserted = async {
+            // This one, and the one that guests are given theirs from.
+            while Arc::strong_count(&self.guests) > 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let gone = timeout(PATIENCE, deserted).await;
+        assert!(gone.is_ok(), "connections outlive their process");
     }
 
     /// What arrived, in the order of arrival.
@@ -90,7 +114,7 @@ impl Receiver {
                 self.book.changed.notified().await;
             }
         };
-        let came = tokio::time::timeout(PATIENCE, enough).await;
+        let came = timeout(PATIENCE, enough).await;
         assert!(came.is_ok(), "only {} of {count} within {PATIENCE:?}", now());
     }
 
@@ -134,20 +158,38 @@ async fn take(State(book): State<Arc<Book>>, headers: HeaderMap, body: Bytes) ->
         // An item that WeCom sent without an id is nobody's to count.
         Ok((_, received)) if received.msgid.as_str().is_empty() => {}
         Ok((kind, received)) => {
-            // Events that concern no customer have no order to keep.
-            let customer = (received.open_kfid.clone(), received.external_userid.clone());
-            if customer.1.is_some() && !book.busy.lock().unwrap().insert(customer.clone()) {
-                book.overlaps.fetch_add(1, Ordering::SeqCst);
-            }
+            let visit = Visit::begin(&book, (received.open_kfid.clone(), received.external_userid.clone()));
             tokio::task::yield_now().await;
             *book.kinds.lock().unwrap().entry(kind).or_default() += 1;
             book.received.lock().unwrap().push(received);
-            book.busy.lock().unwrap().remove(&customer);
+            drop(visit);
             book.changed.notify_one();
         }
         Err(problem) => book.wrong.lock().unwrap().push(problem),
     }
     StatusCode::NO_CONTENT
+}
+
+/// One delivery of a customer, while it is being taken. Ends also when the sender dies in the middle of it.
+struct Visit<'a> {
+    book: &'a Book,
+    customer: (OpenKfid, Option<ExternalUserid>),
+}
+
+impl<'a> Visit<'a> {
+    fn begin(book: &'a Book, customer: (OpenKfid, Option<ExternalUserid>)) -> Self {
+        // Events that concern no customer have no order to keep.
+        if customer.1.is_some() && !book.busy.lock().unwrap().insert(customer.clone()) {
+            book.overlaps.fetch_add(1, Ordering::SeqCst);
+        }
+        Self { book, customer }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.book.busy.lock().unwrap().remove(&self.customer);
+    }
 }
 
 /// Checks signature and shape as a stranger would who knows the contract only.

@@ -30,12 +30,17 @@ pub(crate) fn binary() -> Command {
     command
 }
 
+/// `serve` of the binary under test, on the config at `path`.
+pub(crate) fn serve(path: &Path) -> Command {
+    let mut command = binary();
+    command.arg("serve").arg("--config").arg(path);
+    command
+}
+
 impl Server {
     /// Starts `serve` on the config at `path`, which must log in JSON and listen on port 0, and waits until it listens.
     pub(crate) fn start(path: &Path) -> Self {
-        let mut command = binary();
-        command.arg("serve").arg("--config").arg(path);
-        Self::launch(command)
+        Self::launch(serve(path))
     }
 
     /// Runs `command`, which must come to that.
@@ -81,10 +86,13 @@ impl Server {
         self.child.wait().expect("the server ends");
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().expect("a pid"))
+    }
+
     /// Sends `signal`.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid"));
-        kill(pid, signal).expect("the server can be signalled");
+        kill(self.pid(), signal).expect("the server can be signalled");
     }
 
     /// Waits until it ends by itself.

@@ -18,7 +18,10 @@ use wecom_kf::simulator::{Account, Bells, CallbackTarget, Draft, Limits, Setting
 
 use crate::front::Front;
 use crate::receiver::{Receiver, SIGNING_SECRET};
-use crate::server::Server;
+use crate::server::{self, Server};
+
+/// Customers of each account.
+const CUSTOMERS: usize = 200;
 
 /// How fast time and the server's patience run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub(crate) struct Stage {
     config: PathBuf,
     said: AtomicUsize,
     seed: AtomicU64,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Stage {
@@ -90,16 +93,31 @@ impl Stage {
             config,
             said: AtomicUsize::new(0),
             seed: AtomicU64::new(0),
-            _folder: folder,
+            folder,
         }
     }
 
-    /// Starts a server on this stage's config and store, and tells WeCom where it listens.
+    /// What starts a server on this stage's config and store.
+    pub(crate) fn serve(&self) -> Command {
+        server::serve(&self.config)
+    }
+
+    /// Where the store is.
+    pub(crate) fn database(&self) -> PathBuf {
+        database(&self.folder)
+    }
+
+    /// Starts a server, and tells WeCom where it listens.
     pub(crate) fn start(&self) -> Server {
         self.announced(Server::start(&self.config))
     }
 
-    /// The same, but callbacks come in on `socket`, which is handed over as systemd does.
+    /// Starts a server by `command`, which is like that of [`serve`](Self::serve), and tells WeCom where it listens.
+    pub(crate) fn start_as(&self, command: Command) -> Server {
+        self.announced(Server::launch(command))
+    }
+
+    /// Starts a server whose callbacks come in on `socket`, which is handed over as systemd does.
     pub(crate) fn start_on(&self, socket: &TcpListener) -> Server {
         let socket = socket.try_clone().expect("a socket can have two handles");
         let mut command = Command::new("/bin/sh");
@@ -128,13 +146,41 @@ impl Stage {
         server
     }
 
+    /// Adds `line` to `section` of the config. For servers that are started afterwards.
+    pub(crate) fn configure(&self, section: &str, line: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the config can be read");
+        let text = text.replacen(section, &format!("{section}\n{line}"), 1);
+        std::fs::write(&self.config, text).expect("the config can be written");
+    }
+
+    /// A genuine callback that the first account has news.
+    pub(crate) fn callback(&self) -> Sealed {
+        let GeneratedKeys {
+            token,
+            encoding_aes_key,
+            ..
+        } = &self.keys;
+        let pair = KeyPair::new(token.clone(), encoding_aes_key.clone()).expect("good keys");
+        let open_kfid = &self.accounts.lock().unwrap()[0];
+        let news = format!("<xml><Event>kf_msg_or_event</Event><OpenKfId>{open_kfid}</OpenKfId></xml>");
+        let now = SystemClock.now().as_secs();
+        seal(&pair, &self.corp_id, news.as_bytes(), now, "n0nce", [7; 16])
+    }
+
     /// Lets customers of all accounts say `count` things of all kinds.
     pub(crate) fn say(&self, count: usize, bells: Bells) {
+        self.say_among(CUSTOMERS, count, bells);
+    }
+
+    /// Lets `customers` of each account, the same ones every time, say `count` things in all.
+    pub(crate) fn say_among(&self, customers: usize, count: usize, bells: Bells) {
         let accounts = self.accounts.lock().unwrap();
         for (n, account) in accounts.iter().enumerate() {
             let seed = self.seed.fetch_add(1, Ordering::Relaxed);
             let share = count / accounts.len() + usize::from(n < count % accounts.len());
-            let drafts: Vec<Draft> = Chatter::new(seed, samples::customers(seed, 200)).take(share).collect();
+            let drafts: Vec<Draft> = Chatter::new(seed, samples::customers(n as u64, customers))
+                .take(share)
+                .collect();
             self.wecom.say_many(account, drafts, bells).expect("the account exists");
         }
         self.said.fetch_add(count, Ordering::Relaxed);
@@ -144,6 +190,11 @@ impl Stage {
     pub(crate) fn open_account(&self, open_kfid: &str) {
         self.wecom.grant(Account::new(open_kfid, "新客服"));
         self.accounts.lock().unwrap().push(OpenKfid::from(open_kfid));
+    }
+
+    /// The accounts that talk.
+    pub(crate) fn accounts(&self) -> Vec<OpenKfid> {
+        self.accounts.lock().unwrap().clone()
     }
 
     /// Waits until everything that was said has arrived, whatever else came with it.
@@ -181,6 +232,10 @@ impl Stage {
     pub(crate) fn verdict(&self) -> Verdict {
         self.wecom.ledger().verdict(&self.receiver.received())
     }
+}
+
+fn database(folder: &TempDir) -> PathBuf {
+    folder.path().join("kf.db")
 }
 
 fn config_text(
@@ -238,7 +293,7 @@ fn config_text(
         origins = ["all"]
         {handler}
         "#,
-        store = folder.path().join("kf.db").display(),
+        store = database(folder).display(),
         api_base = wecom.base_url(),
         token = keys.token.expose_secret(),
         encoding_aes_key = keys.encoding_aes_key.expose_secret(),

@@ -58,9 +58,7 @@ impl Bench for SqliteBench {
 }
 
 fn at(path: &Path) -> Settings {
-    Settings {
-        url: format!("sqlite://{}", path.display()),
-    }
+    Settings::new(format!("sqlite://{}", path.display()))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -214,6 +212,30 @@ fn what_is_no_store_is_refused_and_left_alone() {
         assert!(problem(opened).starts_with("is the database of another program"));
     }
     assert_eq!(fs::read(bench.path()).unwrap(), before);
+}
+
+#[test]
+fn a_damaged_file_is_refused_with_what_to_do() {
+    let bench = SqliteBench::default();
+    drop(bench.open());
+    let conn = Connection::open(bench.path()).unwrap();
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'meta'";
+    let page: usize = conn.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize - 1;
+    drop(conn);
+    let mut file = fs::read(bench.path()).unwrap();
+    file[page * 8192..(page + 1) * 8192].fill(0x5a);
+    fs::write(bench.path(), file).unwrap();
+    for opened in [open(&bench.settings()), open_operator(&bench.settings())] {
+        let text = problem(opened);
+        assert!(text.starts_with("is damaged: restore a backup"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn it_tells_how_much_room_its_disk_has() {
+    let bench = SqliteBench::default();
+    let room = bench.open().room().await.unwrap().unwrap();
+    assert!(0 < room.free_bytes && room.free_bytes <= room.disk_bytes, "{room:?}");
 }
 
 #[test]

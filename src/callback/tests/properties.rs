@@ -62,8 +62,8 @@ proptest! {
         document in "(<|>|/|!|\\?|&|;|#|x|a|\\[|\\]|-|\"|=| |CDATA|DOCTYPE|xml|[0-9]|<a>|</a>|é){0,60}",
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
-        let _ = Children::parse(document.as_bytes());
-        let _ = Children::parse(&bytes);
+        let _ = Children::parse(document.as_bytes(), &["a"]);
+        let _ = Children::parse(&bytes, &["a"]);
         let _ = Notification::read(document.as_bytes());
         let _ = Notification::read(&bytes);
     }

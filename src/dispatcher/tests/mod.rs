@@ -34,7 +34,7 @@ impl House {
     async fn with(handlers: Vec<Registration>) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("kf.db").display());
-        let store = store::open(&store::Settings { url }).unwrap();
+        let store = store::open(&store::Settings::new(url)).unwrap();
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await.unwrap();
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 
-use super::{CallbackApp, callback_router};
+use super::{CallbackApp, Callbacks};
 use crate::callback::{KeyPair, Notification, Sealed, Verifier, seal};
 use crate::clock::{ManualClock, UnixMillis};
 use crate::id::{AppName, CorpId};
@@ -43,10 +43,10 @@ fn router_with(names: &[&str], verifier: &Verifier) -> (Router, Notified) {
         .collect();
     let clock = Arc::new(ManualClock::new(UnixMillis(1_760_000_000_000)));
     let notify = Arc::clone(&notified);
-    let router = callback_router(
+    let callbacks = Callbacks::new(
         apps,
         clock,
         Arc::new(move |app, notification| notify.lock().unwrap().push((app.to_string(), notification))),
     );
-    (router, notified)
+    (callbacks.router(), notified)
 }

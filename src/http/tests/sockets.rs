@@ -1,12 +1,17 @@
 //! What slow, silent and greedy clients get from the server, over real sockets.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::routing::get;
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -26,6 +31,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 const LAX: Limits = Limits {
     max_connections: 64,
     header_timeout: NEVER,
+    idle_timeout: NEVER,
     request_timeout: NEVER,
     max_connection_age: NEVER,
     drain_timeout: NEVER,
@@ -168,13 +174,29 @@ async fn an_idle_connection_is_closed() {
     let server = start(
         hello(),
         Limits {
-            header_timeout: SHORT,
+            idle_timeout: SHORT,
             ..LAX
         },
     )
     .await;
     let answer = read_to_end(server.send(GET).await).await;
     assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_kept_as_long_as_a_client_that_succeeded() {
+    let limits = Limits {
+        // Long enough for a request to be sent on a busy machine.
+        header_timeout: Duration::from_secs(2),
+        ..LAX
+    };
+    let server = start(hello(), limits).await;
+    let mut known = server.send(GET).await;
+    read_until(&mut known, "hello").await;
+    let answer = read_to_end(server.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    known.write_all(GET).await.unwrap();
+    read_until(&mut known, "hello").await;
 }
 
 #[tokio::test]
@@ -214,39 +236,115 @@ async fn headers_have_a_limit() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
-#[tokio::test]
-async fn connections_beyond_the_cap_wait_for_their_turn() {
-    let server = start(
-        hello(),
-        Limits {
-            max_connections: 1,
-            ..LAX
-        },
-    )
-    .await;
-    let mut first = server.send(GET).await;
-    read_until(&mut first, "hello").await;
-    let mut second = server.send(GET).await;
-    let early = tokio::time::timeout(SHORT, second.read_u8()).await;
-    assert!(early.is_err(), "served although the only slot was taken");
-    drop(first);
-    read_until(&mut second, "hello").await;
+/// A request whose body does not come.
+fn half_a_body() -> Vec<u8> {
+    format!("{}<xml>", post(1000)).into_bytes()
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_gives_up_its_slot() {
-    let large = "x".repeat(64 * 1024 * 1024);
-    let router = hello().route("/large", get(async move || large));
+async fn a_newcomer_takes_the_place_of_the_stranger_that_dawdles_longest() {
+    for dawdler in [&b""[..], b"GET / HTTP/1.1\r\nX: ", &half_a_body()] {
+        let (router, _) = router(&["main"]);
+        let limits = Limits {
+            max_connections: 3,
+            ..LAX
+        };
+        let server = start(hello().merge(router), limits).await;
+        let mut known = server.send(GET).await;
+        read_until(&mut known, "hello").await;
+        let first = server.send(dawdler).await;
+        let mut second = server.send(dawdler).await;
+        // Whoever has just come is not taken for slow: until the first is, a newcomer is told to come back.
+        in_time(async { while !ask(&server).await.ends_with("hello") {} }).await;
+        assert_eq!(read_to_end(first).await, "");
+        let early = tokio::time::timeout(Duration::ZERO, second.read_u8()).await;
+        assert!(early.is_err(), "closed although one place was enough");
+        known.write_all(GET).await.unwrap();
+        read_until(&mut known, "hello").await;
+    }
+}
+
+/// What a newcomer with a good request is answered.
+async fn ask(server: &Server) -> String {
+    read_to_end(
+        server
+            .send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn while_all_are_being_answered_a_newcomer_is_told_to_come_back() {
+    let (router, begun, release) = held();
     let limits = Limits {
         max_connections: 1,
-        max_connection_age: SHORT,
-        drain_timeout: SHORT,
         ..LAX
     };
     let server = start(router, limits).await;
-    let _deaf = server.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    let mut second = server.send(GET).await;
-    read_until(&mut second, "hello").await;
+    let in_hand = server.send(GET).await;
+    in_time(begun.notified()).await;
+    // Longer than anybody may dawdle.
+    tokio::time::sleep(SHORT).await;
+    let answer = in_time(async {
+        loop {
+            // A socket closed on a request that was not read may be reset before the answer is.
+            let answer = ask(&server).await;
+            if !answer.is_empty() {
+                return answer;
+            }
+        }
+    })
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(
+        answer.contains("retry-after: 1\r\n") && answer.contains("connection: close\r\n"),
+        "{answer}"
+    );
+    release.notify_one();
+    drop(begun);
+    let mut in_hand = in_hand;
+    read_until(&mut in_hand, "released").await;
+}
+
+/// An answer without end, which reports when it is given up.
+struct Endless(Arc<Notify>);
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 4096])))))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_gives_up_its_place() {
+    for limits in [
+        Limits {
+            idle_timeout: SHORT,
+            ..LAX
+        },
+        Limits {
+            max_connection_age: SHORT,
+            drain_timeout: SHORT,
+            ..LAX
+        },
+    ] {
+        let given_up = Arc::new(Notify::new());
+        let endless = Arc::clone(&given_up);
+        let router = Router::new().route("/", get(async move || Body::new(Endless(endless))));
+        let server = start(router, limits).await;
+        let _deaf = server.send(GET).await;
+        in_time(given_up.notified()).await;
+    }
 }
 
 /// A router whose one request reports that it has begun and waits until it is told to end.

@@ -221,3 +221,21 @@ fn a_hundred_thousand_messages_are_served_in_pages_of_a_thousand() {
     }
     assert_eq!((served, office.wecom.counts.sync_msg), (100_000, 100));
 }
+
+#[test]
+fn a_client_has_come_as_far_as_it_asks_to_go_on_from() {
+    let mut office = Office::new();
+    for n in 0..5 {
+        office.say(&n.to_string());
+    }
+    let cursor = office.sync(None, 2)["next_cursor"].as_str().unwrap().to_owned();
+    assert_eq!(office.wecom.place(&wk1(), &cursor), Some(2));
+    assert_eq!(office.wecom.acknowledged.get(&wk1()), None, "it may not have arrived");
+    office.sync(Some(&cursor), 2);
+    office.sync(None, 2);
+    assert_eq!(
+        office.wecom.acknowledged.get(&wk1()),
+        Some(&2),
+        "whatever it asks later"
+    );
+}

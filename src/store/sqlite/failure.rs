@@ -1,5 +1,6 @@
 //! What SQLite says when it fails, told in the store's terms.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
@@ -11,6 +12,19 @@ use crate::store::StoreError;
 #[derive(Clone, Debug)]
 pub(super) struct Failure(Arc<rusqlite::Error>);
 
+impl Failure {
+    /// What SQLite said.
+    pub(super) fn cause(&self) -> &(dyn Error + 'static) {
+        &*self.0
+    }
+
+    /// Whether what was read is not what was written.
+    pub(super) fn is_damage(&self) -> bool {
+        let code = self.0.sqlite_error_code();
+        matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self(Arc::new(error))
@@ -18,9 +32,13 @@ impl From<rusqlite::Error> for Failure {
 }
 
 impl From<Failure> for StoreError {
-    fn from(Failure(error): Failure) -> Self {
+    fn from(failure: Failure) -> Self {
+        let damage = failure.is_damage();
+        let Failure(error) = failure;
         if is_full(&error) {
             Self::Full(Box::new(error))
+        } else if damage {
+            Self::Damaged(Box::new(error))
         } else {
             Self::Backend(Box::new(error))
         }

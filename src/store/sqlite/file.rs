@@ -78,7 +78,13 @@ pub(super) fn create(path: &Path) -> Result<PathBuf, Problem> {
             .map_err(|cause| unwritable(parent, cause))?;
     }
     private_file(path)?;
-    fs::canonicalize(path).map_err(|cause| unwritable(path, cause))
+    let path = fs::canonicalize(path).map_err(|cause| unwritable(path, cause))?;
+    // A new file survives a power cut when its folder knows of it, whatever was flushed into it.
+    if let Some(parent) = path.parent() {
+        let synced = File::open(parent).and_then(|folder| folder.sync_all());
+        synced.map_err(|cause| unwritable(parent, cause))?;
+    }
+    Ok(path)
 }
 
 /// Finds the file at `path`, which must be there.

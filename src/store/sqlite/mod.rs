@@ -3,28 +3,35 @@
 //! One thread writes and commits in groups ([`writer`]); two read: one what dispatchers wait for, the other what may
 //! take long, so that counting a million rows holds nobody up. All see what was committed before they were asked.
 //!
-//! The file is in WAL mode with `synchronous=FULL`: what was answered survives a power cut. An operator's command may
-//! open it beside the server.
+//! The file is in WAL mode with `synchronous=FULL`: what was answered survives a power cut. With [`Durability::Relaxed`]
+//! it is `NORMAL`, and a power cut takes the last commits. An operator's command may open the file beside the server.
+//!
+//! A file that turns out to be [damaged](StoreError::Damaged) is not written any more.
 
 use std::fs::File;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use nix::sys::statvfs::statvfs;
 use rusqlite::Connection;
+use tokio::task::spawn_blocking;
 
+use self::damage::Damage;
 use self::file::{OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
 use self::reader::Reader;
 use self::wal::Reading;
 use self::writer::Writer;
 use super::{
-    AccountState, Backlog, Bell, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, News, Page, Pending,
-    Position, Store, StoreError, WakeUp,
+    AccountState, Backlog, Bell, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, News, Page,
+    Pending, Position, Room, Store, StoreError, WakeUp,
 };
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName};
 
 mod account;
+mod damage;
 mod dead;
 mod delivery;
 mod failure;
@@ -50,18 +57,19 @@ pub(super) struct SqliteStore {
     writer: Writer,
     /// Also rung by the writer.
     bell: Arc<Bell>,
+    path: PathBuf,
     /// Held while serving; an operator's command holds none.
     _lock: Option<File>,
 }
 
 impl SqliteStore {
     /// Opens the file at `path` to serve from it; creates it and its tables if need be.
-    pub(super) fn open(path: &Path) -> Result<Self, Problem> {
+    pub(super) fn open(path: &Path, durability: Durability) -> Result<Self, Problem> {
         let path = file::create(path)?;
         let lock = file::lock(&path)?;
         let conn = file::connect_to_write(&path, SERVER_PATIENCE)?;
         schema::bring_up_to_date(&conn)?;
-        Self::start(&path, conn, Some(lock))
+        Self::start(path, conn, durability, Some(lock))
     }
 
     /// Opens the file at `path` beside a process that may be serving from it.
@@ -69,19 +77,24 @@ impl SqliteStore {
         let path = file::find(path)?;
         let conn = file::connect_to_write(&path, OPERATOR_PATIENCE)?;
         schema::require_current(&conn)?;
-        Self::start(&path, conn, None)
+        // What an operator decided is not undone, whatever the server risks.
+        Self::start(path, conn, Durability::Full, None)
     }
 
-    fn start(path: &Path, conn: Connection, lock: Option<File>) -> Result<Self, Problem> {
-        schema::tune(&conn)?;
-        let (bell, reading) = (Arc::<Bell>::default(), Reading::default());
-        let read =
-            |name| Reader::start(name, file::connect_to_read(path)?, Arc::clone(&reading)).map_err(Problem::Thread);
+    fn start(path: PathBuf, conn: Connection, durability: Durability, lock: Option<File>) -> Result<Self, Problem> {
+        schema::tune(&conn, durability)?;
+        let (bell, damage, reading) = (Arc::<Bell>::default(), Damage::default(), Reading::default());
+        let read = |name| {
+            let conn = file::connect_to_read(&path)?;
+            Reader::start(name, conn, damage.clone(), Arc::clone(&reading)).map_err(Problem::Thread)
+        };
+        let writer = Writer::start(conn, Arc::clone(&bell), damage.clone(), Arc::clone(&reading));
         Ok(Self {
             reader: read("kf-store-read")?,
             counter: read("kf-store-count")?,
-            writer: Writer::start(conn, Arc::clone(&bell), Arc::clone(&reading)).map_err(Problem::Thread)?,
+            writer: writer.map_err(Problem::Thread)?,
             bell,
+            path,
             _lock: lock,
         })
     }
@@ -202,6 +215,19 @@ impl Store for SqliteStore {
                 Ok(())
             })
             .await
+    }
+
+    async fn room(&self) -> Result<Option<Room>, StoreError> {
+        let unused = self.reader.read(prune::unused_bytes).await?;
+        let path = self.path.clone();
+        // Of a disk that hangs this hangs too.
+        let asked = spawn_blocking(move || statvfs(&path)).await;
+        let disk = asked
+            .map_err(|_| StoreError::Closed)?
+            .map_err(|cause| StoreError::Backend(Box::new(io::Error::from(cause))))?;
+        let block = disk.fragment_size();
+        let free = disk.blocks_available().saturating_mul(block).saturating_add(unused);
+        Ok(Some(Room::new(free, disk.blocks().saturating_mul(block))))
     }
 
     fn news(&self) -> News {

@@ -69,6 +69,12 @@ pub(super) fn delete(conn: &Connection, seqs: &[Seq]) -> rusqlite::Result<u64> {
     Ok(deleted)
 }
 
+/// Bytes of the file that hold nothing, and are filled before it grows.
+pub(super) fn unused_bytes(conn: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    Ok((number("PRAGMA freelist_count")? * number("PRAGMA page_size")?).unsigned_abs())
+}
+
 /// Gives pages back to the file system while more than a quarter of the file is unused; the rest will be needed again.
 pub(super) fn give_back(conn: &Connection) -> rusqlite::Result<()> {
     let pages = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0));

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::file::Problem;
+use crate::store::Durability;
 
 /// The `n`-th entry takes a file from version `n` to `n + 1`.
 const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_tables.sql")];
@@ -69,12 +70,16 @@ fn require_lane_hash(conn: &Connection) -> Result<(), Problem> {
 }
 
 /// Sets how the connection that writes works; nothing of it is kept in the file.
-pub(super) fn tune(conn: &Connection) -> rusqlite::Result<()> {
-    // FULL: what was answered survives a power cut. The writer makes its own checkpoints (see `wal`); the WAL is cut back
-    // to 64 MiB should a long read have made it grow.
+pub(super) fn tune(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    // FULL flushes the WAL with every commit, NORMAL before it is moved into the file.
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Relaxed => "NORMAL",
+    };
+    conn.pragma_update(None, "synchronous", synchronous)?;
+    // The writer makes its own checkpoints (see `wal`); the WAL is cut back to 64 MiB should a long read have made it grow.
     conn.execute_batch(
-        "PRAGMA synchronous = FULL;
-         PRAGMA foreign_keys = ON;
+        "PRAGMA foreign_keys = ON;
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -32768;",

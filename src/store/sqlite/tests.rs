@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::SqliteStore;
+use super::{SqliteStore, prune};
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, AppName, Msgid, OpenKfid};
-use crate::store::{Claim, Commit, Lane, NewMessage, Page, PageEnds, Store, StoreError};
+use crate::store::{Claim, Commit, Durability, Lane, NewMessage, Page, PageEnds, Store, StoreError};
 
 fn open() -> (TempDir, SqliteStore) {
     let dir = TempDir::new().unwrap();
-    let store = SqliteStore::open(&dir.path().join("wecom-kf.db")).unwrap();
+    let store = SqliteStore::open(&dir.path().join("wecom-kf.db"), Durability::Full).unwrap();
     (dir, store)
 }
 
@@ -93,6 +93,18 @@ async fn a_command_that_fails_takes_nobody_with_it() {
         .reader
         .read(|conn| conn.query_row("SELECT checks FROM meta", [], |row| row.get::<_, i64>(0)));
     assert_eq!(checks.await.unwrap(), 1, "what is run again counts once");
+}
+
+#[tokio::test]
+async fn what_pruning_freed_inside_the_file_counts_as_room() {
+    let (_dir, store) = open();
+    let claim = claim(&store, "wk1").await;
+    store.commit_page(page_of_a_mebibyte(&claim)).await.unwrap();
+    let unused = async || store.reader.read(prune::unused_bytes).await.unwrap();
+    assert!(unused().await < 1 << 20);
+    assert_eq!(store.prune(UnixMillis(1), 10).await.unwrap(), 1);
+    // Some of it went back to the disk at once.
+    assert!(unused().await > 1 << 17, "{}", unused().await);
 }
 
 #[tokio::test]

@@ -3,12 +3,16 @@
 //! Commands that wait together are committed together, so that one flush of the disk pays for all of them; nobody
 //! waits for company. A command is answered after the commit that made it durable. A command that fails takes nobody
 //! with it: its group is rolled back, and each command gets a transaction of its own.
+//!
+//! Into a file that is [damaged](super::damage) nothing is written: every command is refused without being tried.
 
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::damage::Damage;
 use super::failure::Failure;
 use super::wal::{Reading, Wal};
 use super::worker::Worker;
@@ -28,8 +32,8 @@ pub(super) struct Writer(Worker<Box<dyn Command>>);
 impl Writer {
     /// Starts the thread, which writes through `conn` and rings `bell` for the shards of what it committed.
     /// `reading` is held by those who read beside it.
-    pub(super) fn start(conn: Connection, bell: Arc<Bell>, reading: Reading) -> std::io::Result<Self> {
-        let work = move |commands| serve(&conn, commands, &bell, Wal::new(reading));
+    pub(super) fn start(conn: Connection, bell: Arc<Bell>, damage: Damage, reading: Reading) -> std::io::Result<Self> {
+        let work = move |commands| serve(&conn, commands, &bell, &damage, Wal::new(reading));
         Worker::start("kf-store-write", QUEUE, work).map(Self)
     }
 
@@ -93,7 +97,13 @@ where
     }
 }
 
-fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell: &Bell, mut wal: Wal) {
+fn serve(
+    conn: &Connection,
+    mut commands: mpsc::Receiver<Box<dyn Command>>,
+    bell: &Bell,
+    damage: &Damage,
+    mut wal: Wal,
+) {
     while let Some(first) = commands.blocking_recv() {
         let mut rows = first.rows();
         let mut group = vec![first];
@@ -104,28 +114,41 @@ fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell
             rows += next.rows();
             group.push(next);
         }
-        settle(conn, group, bell);
-        wal.keep_short(conn);
+        match damage.forbids(conn) {
+            None => {
+                settle(conn, group, bell, damage);
+                wal.keep_short(conn);
+            }
+            Some(failure) => refuse(group, &failure),
+        }
     }
-    // Closing the last connection to the file moves the WAL into it.
+    // Closing the last connection to the file moves the WAL into it, unless the file is damaged.
+    if damage.is_known() {
+        let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+}
+
+fn refuse(group: Vec<Box<dyn Command>>, failure: &Failure) {
+    for command in group {
+        command.answer(Err(failure.clone()));
+    }
 }
 
 /// Carries out `group` and answers everybody in it.
-fn settle(conn: &Connection, mut group: Vec<Box<dyn Command>>, bell: &Bell) {
+fn settle(conn: &Connection, mut group: Vec<Box<dyn Command>>, bell: &Bell, damage: &Damage) {
     match commit(conn, &mut group) {
         Ok(news) => {
             bell.ring(news);
             group.into_iter().for_each(|command| command.answer(Ok(())));
         }
-        Err(Undone::Command(_)) if group.len() > 1 => {
+        Err(Undone::Command(failure)) if group.len() > 1 && !failure.is_damage() => {
             for command in group {
-                settle(conn, vec![command], bell);
+                settle(conn, vec![command], bell, damage);
             }
         }
         Err(Undone::Command(failure) | Undone::Transaction(failure)) => {
-            group
-                .into_iter()
-                .for_each(|command| command.answer(Err(failure.clone())));
+            damage.note(&failure);
+            refuse(group, &failure);
         }
     }
 }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Settings, Syncer, WakeUps};
+use super::{Held, Marks, Settings, Syncer, WakeUps};
 use crate::api;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, ManualClock, UnixMillis};
@@ -21,6 +22,7 @@ use crate::handler::{LogHandler, Registration, Roster};
 use crate::id::{AccountKey, AppName, CallbackToken, CorpId, HandlerName, OpenKfid};
 use crate::store::{self, Store};
 
+mod back_pressure;
 mod pages;
 mod refusals;
 mod script;
@@ -75,13 +77,14 @@ struct House {
 struct Change {
     api: api::Settings,
     sync: Settings,
+    marks: Marks,
 }
 
 impl House {
     async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("kf.db").display());
-        let store = Watched::over(store::open(&store::Settings { url }).unwrap());
+        let store = Watched::over(store::open(&store::Settings::new(url)).unwrap());
         let name = HandlerName::new("log").unwrap();
         let ids = store.register_handlers(std::slice::from_ref(&name)).await.unwrap();
         let log = Registration::new(name, LogHandler);
@@ -115,6 +118,12 @@ impl House {
                 backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(5)),
                 ..Settings::default()
             },
+            marks: Marks {
+                // However full the disk is that tests run on.
+                min_free: 0,
+                backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(5)),
+                ..Marks::default()
+            },
         };
         settings.api.api_base = api_base.to_owned();
         settings.api.calls_per_second = 1_000_000;
@@ -126,10 +135,11 @@ impl House {
         let client = api::Client::new(settings.api, Arc::clone(&clock)).unwrap();
         let clients = HashMap::from([(app(), (client, settings.sync))]);
         let store: Arc<dyn Store> = Arc::<Watched>::clone(&self.store);
-        let syncer = Syncer::new(clients, &store, &self.roster, &clock);
+        let syncer = Syncer::new(clients, &store, &self.roster, &clock, settings.marks);
         let wake_ups = syncer.wake_ups(&app()).unwrap();
-        let stop = CancellationToken::new();
+        let (stop, held) = (CancellationToken::new(), syncer.held());
         Running {
+            held,
             task: tokio::spawn(syncer.run(stop.clone())),
             stop,
             wake_ups,
@@ -146,6 +156,7 @@ impl House {
 struct Running {
     stop: CancellationToken,
     wake_ups: Arc<WakeUps>,
+    held: watch::Receiver<Option<Held>>,
     task: JoinHandle<()>,
 }
 

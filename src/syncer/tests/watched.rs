@@ -1,6 +1,7 @@
 //! A store that remembers what was committed, and fails on demand.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName};
 use crate::store::{
     AccountState, Backlog, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, News, Page, Pending,
-    Position, Store, StoreError, WakeUp,
+    Position, Room, Store, StoreError, WakeUp,
 };
 
 /// What happens to a commit.
@@ -38,6 +39,10 @@ pub(super) struct Watched {
     inner: Arc<dyn Store>,
     committed: Mutex<Vec<Committed>>,
     pub(super) troubles: Mutex<VecDeque<Trouble>>,
+    /// What it says of its disk, if not the truth.
+    pub(super) room: Mutex<Option<Room>>,
+    /// Whether writes fail.
+    pub(super) full: AtomicBool,
     /// Commits that may go on.
     pub(super) gate: Semaphore,
     /// Commits that have come to the gate.
@@ -50,6 +55,8 @@ impl Watched {
             inner,
             committed: Mutex::default(),
             troubles: Mutex::default(),
+            room: Mutex::default(),
+            full: AtomicBool::new(false),
             gate: Semaphore::new(1_000_000),
             arrived: Semaphore::new(0),
         })
@@ -62,6 +69,13 @@ impl Watched {
     /// Rows added since the start.
     pub(super) fn rows(&self) -> usize {
         self.committed().iter().map(|committed| committed.new).sum()
+    }
+
+    fn refuse_if_full(&self) -> Result<(), StoreError> {
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(StoreError::Full("disk".into())),
+            false => Ok(()),
+        }
     }
 
     fn note(&self, page: &Page, commit: &Commit) {
@@ -86,6 +100,7 @@ impl Store for Watched {
     async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
         self.arrived.add_permits(1);
         self.gate.acquire().await.unwrap().forget();
+        self.refuse_if_full()?;
         let trouble = self.troubles.lock().unwrap().pop_front();
         match trouble {
             Some(Trouble::Full) => return Err(StoreError::Full("disk".into())),
@@ -162,7 +177,16 @@ impl Store for Watched {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
+        self.refuse_if_full()?;
         self.inner.check().await
+    }
+
+    async fn room(&self) -> Result<Option<Room>, StoreError> {
+        let told = *self.room.lock().unwrap();
+        match told {
+            Some(room) => Ok(Some(room)),
+            None => self.inner.room().await,
+        }
     }
 
     fn news(&self) -> News {
