@@ -96,12 +96,15 @@ pub(super) fn body<T: DeserializeOwned>(name: &str, body: Option<&RawValue>) -> 
     if !json.starts_with('{') {
         return Err(Malformed::new(format!("{name}: expected an object")));
     }
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| {
-        let path = match error.path().to_string().as_str() {
-            "." => name.to_owned(),
-            below => format!("{name}.{below}"),
-        };
-        Malformed::new(format!("{path}: {}", without_value(error.inner())))
+    serde_json::from_str(json).or_else(|_| {
+        // Read again to learn where it went wrong: keeping track of the path would slow down all that are well.
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| {
+            let path = match error.path().to_string().as_str() {
+                "." => name.to_owned(),
+                below => format!("{name}.{below}"),
+            };
+            Malformed::new(format!("{path}: {}", without_value(error.inner())))
+        })
     })
 }
 

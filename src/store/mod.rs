@@ -305,7 +305,7 @@ pub struct Pending {
     /// When it was pulled.
     pub received: UnixMillis,
     /// WeCom's JSON, as it came.
-    pub body: Box<RawValue>,
+    pub body: Arc<RawValue>,
     /// Attempts used up.
     pub attempts: u32,
     /// Not to be attempted before this moment.

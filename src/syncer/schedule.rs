@@ -29,6 +29,8 @@ const NOT_OURS: [ErrCode; 3] = [
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Refusals in a row after which a cursor is given up.
 const CURSOR_REFUSALS: u32 = 3;
+/// Wake-ups of this long are written down together: a storm of callbacks must not flush the disk for each of them.
+const SAVE_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Schedule {
     app: AppName,
@@ -398,10 +400,11 @@ pub(super) async fn save_wake_ups(source: Arc<Source>, stop: CancellationToken) 
     changed.mark_changed();
     let mut failures = 0;
     loop {
-        tokio::select! {
-            Ok(()) = changed.changed() => {}
-            () = stop.cancelled() => {}
-        }
+        let some_have_come = async {
+            let _ = changed.changed().await;
+            sleep(SAVE_PAUSE).await;
+        };
+        stop.run_until_cancelled(some_have_come).await;
         // Looked at before the save, so that whatever came before the stop is in it.
         let last = stop.is_cancelled();
         match save_once(&source).await {

@@ -21,7 +21,7 @@ fn delivery(seq: i64, customer: &str) -> Pending {
         account: account(),
         msgid: Msgid::from("m"),
         received: UnixMillis(0),
-        body: RawValue::from_string("{}".to_owned()).unwrap(),
+        body: RawValue::from_string("{}".to_owned()).unwrap().into(),
         attempts: 0,
         due: UnixMillis(0),
         urgent: false,

@@ -48,7 +48,7 @@ impl Runner {
         let attempt = {
             let (member, delivery) = (self.member.clone(), Arc::clone(&delivery));
             async move {
-                let message = Message::decode(delivery.body.clone().into(), &delivery.account.open_kfid);
+                let message = Message::decode(Arc::clone(&delivery.body), &delivery.account.open_kfid);
                 let attempt = delivery.attempts.saturating_add(1);
                 member
                     .registration()

@@ -124,7 +124,7 @@ impl Found {
                 account: self.accounts.get(conn, row.get(5)?)?,
                 msgid: row::msgid(row, 6)?,
                 received: UnixMillis(row.get(7)?),
-                body: row::body(row, 8)?,
+                body: row::body(row, 8)?.into(),
             });
         }
         Ok(())

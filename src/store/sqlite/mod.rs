@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use self::damage::Damage;
 use self::file::{OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
 use self::reader::Reader;
+use self::wal::Reading;
 use self::writer::Writer;
 use super::{
     AccountState, Backlog, Bell, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, News, Page,
@@ -40,6 +41,7 @@ mod prune;
 mod reader;
 mod row;
 mod schema;
+mod wal;
 mod worker;
 mod writer;
 
@@ -81,12 +83,16 @@ impl SqliteStore {
 
     fn start(path: PathBuf, conn: Connection, durability: Durability, lock: Option<File>) -> Result<Self, Problem> {
         schema::tune(&conn, durability)?;
-        let (bell, damage) = (Arc::<Bell>::default(), Damage::default());
-        let read = |name| Reader::start(name, file::connect_to_read(&path)?, damage.clone()).map_err(Problem::Thread);
+        let (bell, damage, reading) = (Arc::<Bell>::default(), Damage::default(), Reading::default());
+        let read = |name| {
+            let conn = file::connect_to_read(&path)?;
+            Reader::start(name, conn, damage.clone(), Arc::clone(&reading)).map_err(Problem::Thread)
+        };
+        let writer = Writer::start(conn, Arc::clone(&bell), damage.clone(), Arc::clone(&reading));
         Ok(Self {
             reader: read("kf-store-read")?,
             counter: read("kf-store-count")?,
-            writer: Writer::start(conn, Arc::clone(&bell), damage.clone()).map_err(Problem::Thread)?,
+            writer: writer.map_err(Problem::Thread)?,
             bell,
             path,
             _lock: lock,

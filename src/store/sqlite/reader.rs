@@ -1,10 +1,13 @@
 //! Reading: a thread with a connection that cannot write.
 
+use std::sync::PoisonError;
+
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::damage::Damage;
 use super::failure::Failure;
+use super::wal::Reading;
 use super::worker::Worker;
 use crate::store::StoreError;
 
@@ -21,10 +24,11 @@ pub(super) struct Reader {
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 impl Reader {
-    /// Starts a thread `name` that reads through `conn`, and notes `damage` that it comes across.
-    pub(super) fn start(name: &str, conn: Connection, damage: Damage) -> std::io::Result<Self> {
+    /// Starts a thread `name` that reads through `conn`, holds `reading` meanwhile, and notes `damage` that it comes across.
+    pub(super) fn start(name: &str, conn: Connection, damage: Damage, reading: Reading) -> std::io::Result<Self> {
         let worker = Worker::start(name, QUEUE, move |mut reads: mpsc::Receiver<Read>| {
             while let Some(read) = reads.blocking_recv() {
+                let _reading = reading.read().unwrap_or_else(PoisonError::into_inner);
                 read(&conn);
             }
         })?;

@@ -77,11 +77,11 @@ pub(super) fn tune(conn: &Connection, durability: Durability) -> rusqlite::Resul
         Durability::Relaxed => "NORMAL",
     };
     conn.pragma_update(None, "synchronous", synchronous)?;
-    // The WAL is moved into the file every 4000 pages (32 MiB) and cut back to 64 MiB should a long read have made it
-    // grow. Rows come and go at the edges of their trees, for which 16 MiB of cache are plenty.
+    // The writer makes its own checkpoints (see `wal`); the WAL is cut back to 64 MiB should a long read have made it grow.
+    // Rows come and go at the edges of their trees, for which 16 MiB of cache are plenty.
     conn.execute_batch(
         "PRAGMA foreign_keys = ON;
-         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -16384;",
     )

@@ -1,10 +1,13 @@
 //! What can only be seen from inside: a full disk, and commands that share a transaction.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use rusqlite::Connection;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::{SqliteStore, prune};
 use crate::clock::UnixMillis;
@@ -116,4 +119,43 @@ async fn the_connection_that_writes_is_set_up_to_lose_nothing() {
     const FULL: i64 = 2;
     const INCREMENTAL: i64 = 2;
     assert_eq!(settings.await.unwrap(), [FULL, 1, 8192, INCREMENTAL]);
+}
+
+#[tokio::test]
+async fn the_wal_stays_short_though_somebody_always_reads() {
+    let (dir, store) = open();
+    let store = Arc::new(store);
+    let mut reading = JoinSet::new();
+    // Two wait for each thread that reads, so that neither ever pauses.
+    for n in 0..4 {
+        let store = Arc::clone(&store);
+        reading.spawn(async move {
+            loop {
+                let reader = if n % 2 == 0 { &store.reader } else { &store.counter };
+                reader.read(for_a_millisecond).await.unwrap();
+            }
+        });
+    }
+    for seq in 0..100 {
+        let body = "x".repeat(1 << 20);
+        let write = store.writer.write(1, move |conn, _| {
+            conn.execute(
+                "INSERT INTO quarantine (seq, body, recv_ms) VALUES (?1, ?2, 0)",
+                (seq, &body),
+            )
+        });
+        write.await.unwrap();
+    }
+    reading.shutdown().await;
+    let wal = fs::metadata(dir.path().join("wecom-kf.db-wal")).unwrap().len();
+    assert!(wal < 32 << 20, "{} MiB", wal >> 20);
+}
+
+fn for_a_millisecond(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         SELECT count(*) FROM meta, n",
+        [],
+        |row| row.get(0),
+    )
 }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::damage::Damage;
 use super::failure::Failure;
+use super::wal::{Reading, Wal};
 use super::worker::Worker;
 use crate::store::{Bell, ShardSet, StoreError};
 
@@ -30,8 +31,9 @@ pub(super) struct Writer(Worker<Box<dyn Command>>);
 
 impl Writer {
     /// Starts the thread, which writes through `conn` and rings `bell` for the shards of what it committed.
-    pub(super) fn start(conn: Connection, bell: Arc<Bell>, damage: Damage) -> std::io::Result<Self> {
-        let work = move |commands| serve(&conn, commands, &bell, &damage);
+    /// `reading` is held by those who read beside it.
+    pub(super) fn start(conn: Connection, bell: Arc<Bell>, damage: Damage, reading: Reading) -> std::io::Result<Self> {
+        let work = move |commands| serve(&conn, commands, &bell, &damage, Wal::new(reading));
         Worker::start("kf-store-write", QUEUE, work).map(Self)
     }
 
@@ -95,7 +97,13 @@ where
     }
 }
 
-fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell: &Bell, damage: &Damage) {
+fn serve(
+    conn: &Connection,
+    mut commands: mpsc::Receiver<Box<dyn Command>>,
+    bell: &Bell,
+    damage: &Damage,
+    mut wal: Wal,
+) {
     while let Some(first) = commands.blocking_recv() {
         let mut rows = first.rows();
         let mut group = vec![first];
@@ -107,7 +115,10 @@ fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell
             group.push(next);
         }
         match damage.forbids(conn) {
-            None => settle(conn, group, bell, damage),
+            None => {
+                settle(conn, group, bell, damage);
+                wal.keep_short(conn);
+            }
             Some(failure) => refuse(group, &failure),
         }
     }

@@ -1,12 +1,8 @@
 //! Callbacks verified, decrypted and woken, against a bare axum handler that reads the body and answers `success`.
 //!
 //! Each server is a process of its own, so that the CPU time it took is its own and no client's. Both take the same
-//! requests over as many kept-alive connections, in rounds that take turns, so that what else the machine does hits
-//! both. Prints medians over the rounds, and their ratios.
-//!
-//!     cargo bench --bench callback
-//!
-//! Ours is the whole callback side as `serve` runs it, metrics and wake-ups included; no pull is made.
+//! requests over as many kept-alive connections. Ours is the whole callback side as `serve` runs it, metrics and wake-ups
+//! included; no pull is made.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -33,6 +29,8 @@ use wecom_kf::config::{Config, Environment};
 use wecom_kf::http::{self, Limits};
 use wecom_kf::telemetry;
 
+use crate::line::{Goal, Line, Pair, Unit, quantile};
+
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(1);
 /// Connections that ask again as soon as they are answered.
@@ -52,63 +50,64 @@ const KEY: &str = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
 const SERVE_BARE: &str = "serve-bare";
 const SERVE_OURS: &str = "serve-ours";
 
-fn main() {
+/// Serves and returns true if this process was started for that.
+pub(crate) fn serves() -> bool {
     match std::env::args().nth(1).as_deref() {
         Some(SERVE_BARE) => serve(Router::new().route("/callback/main", post(|_: Bytes| async { "success" }))),
         Some(SERVE_OURS) => serve_ours(),
-        _ => measure(),
+        _ => return false,
     }
+    true
 }
 
-/// Figures of one server, one of each a round.
-#[derive(Default)]
+/// What one server did in one round.
 struct Figures {
-    a_second: Vec<f64>,
-    cpu_micros: Vec<f64>,
-    p99_micros: Vec<f64>,
+    a_second: f64,
+    cpu_micros: f64,
+    p99_micros: f64,
 }
 
-fn measure() {
+pub(crate) fn measure() -> Vec<Line> {
     let requests: Arc<[Vec<u8>]> = (0..CALLBACKS).map(request).collect();
     let load = runtime();
-    let mut servers = [SERVE_BARE, SERVE_OURS].map(|kind| (Server::start(kind), Figures::default()));
+    let servers = [SERVE_BARE, SERVE_OURS].map(Server::start);
+    let mut rounds = Vec::new();
+    // The first round warms up.
     for round in 0..=ROUNDS {
-        for (server, figures) in &mut servers {
+        let figures = servers.each_ref().map(|server| {
             let (before, began) = (server.cpu(), Instant::now());
             let answered = load.block_on(as_fast_as_answered(server.address, &requests)) as f64;
             let (cpu, took) = (server.cpu() - before, began.elapsed());
-            let p99 = p99(at_a_pace(server.address, &requests));
-            // The first round only warms up.
-            if round > 0 {
-                figures.a_second.push(answered / took.as_secs_f64());
-                figures.cpu_micros.push(cpu.as_secs_f64() * 1e6 / answered);
-                figures.p99_micros.push(p99.as_secs_f64() * 1e6);
+            let mut paced = at_a_pace(server.address, &requests);
+            Figures {
+                a_second: answered / took.as_secs_f64(),
+                cpu_micros: cpu.as_secs_f64() * 1e6 / answered,
+                p99_micros: quantile(&mut paced, 0.99),
             }
+        });
+        if round > 0 {
+            rounds.push(figures);
         }
     }
-    let [bare, ours] = servers.map(|(server, figures)| {
-        server.stop();
-        figures
-    });
-    println!("medians of {ROUNDS} rounds                              bare     ours    ratio");
-    for (name, bare, ours) in [
-        ("callbacks a second, 64 connections", bare.a_second, ours.a_second),
-        ("CPU of the server per callback, µs", bare.cpu_micros, ours.cpu_micros),
-        ("p99 of the answer at 2,000/s, µs", bare.p99_micros, ours.p99_micros),
-    ] {
-        let (bare, ours) = (median(bare), median(ours));
-        println!("  {name:<36} {bare:>9.1} {ours:>9.1} {:>7.2}", ours / bare);
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn p99(mut values: Vec<Duration>) -> Duration {
-    values.sort();
-    values[values.len() * 99 / 100]
+    servers.into_iter().for_each(Server::stop);
+    let pairs = |figure: fn(&Figures) -> f64| -> Vec<Pair> {
+        let pair = |[bare, ours]: &[Figures; 2]| Pair {
+            floor: figure(bare),
+            ours: figure(ours),
+        };
+        rounds.iter().map(pair).collect()
+    };
+    let (a_second, cpu, p99) = (pairs(|f| f.a_second), pairs(|f| f.cpu_micros), pairs(|f| f.p99_micros));
+    vec![
+        Line::ratio(
+            "callbacks, 64 connections",
+            Unit::PerSecond,
+            &a_second,
+            Goal::AtLeast(0.87),
+        ),
+        Line::ratio("CPU per callback", Unit::Micros, &cpu, Goal::AtMost(1.25)),
+        Line::ratio("answer p99 at 2,000/s", Unit::Micros, &p99, Goal::AtMost(1.3)),
+    ]
 }
 
 fn runtime() -> Runtime {
@@ -270,8 +269,8 @@ async fn as_fast_as_answered(address: SocketAddr, requests: &Arc<[Vec<u8>]>) -> 
     answered
 }
 
-/// Sends [`PACE`] requests a second for one round, each at its moment. Returns how long each answer took.
-fn at_a_pace(address: SocketAddr, requests: &[Vec<u8>]) -> Vec<Duration> {
+/// Sends [`PACE`] requests a second for one round, each at its moment. Returns the microseconds that each answer took.
+fn at_a_pace(address: SocketAddr, requests: &[Vec<u8>]) -> Vec<f64> {
     let period = Duration::from_secs(1) * PACED_CONNECTIONS as u32 / PACE;
     let began = Instant::now() + Duration::from_millis(10);
     let client = |number: usize| {
@@ -298,7 +297,7 @@ fn at_a_pace(address: SocketAddr, requests: &[Vec<u8>]) -> Vec<Duration> {
                 assert!(read > 0, "the server hung up");
                 filled += read;
             }
-            took.push(due.elapsed());
+            took.push(due.elapsed().as_secs_f64() * 1e6);
             at += period;
         }
         took
