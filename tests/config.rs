@@ -99,7 +99,7 @@ fn limits_are_within_what_they_allow() {
     let config = load(&format!(
         "{}\n{APP}",
         "server = { listen = \"127.0.0.1:0\", admin_listen = \"127.0.0.1:0\" }\n\
-         store.retention = \"96h\"\n\
+         store = { retention = \"96h\", body_retention = \"1s\" }\n\
          sync = { first_sync_window = \"0s\", page_limit = 1, backoff_min = \"30s\" }"
     ))
     .config;
@@ -108,6 +108,7 @@ fn limits_are_within_what_they_allow() {
         "port 0 is another port each time"
     );
     assert_eq!(config.store.retention, Duration::from_secs(96 * 3600));
+    assert_eq!(config.store.body_retention, Some(Duration::from_secs(1)));
     assert_eq!(config.sync.first_sync_window, Duration::ZERO);
     assert_eq!(config.sync.backoff_min, config.sync.backoff_max);
 }

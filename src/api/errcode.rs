@@ -103,6 +103,18 @@ macro_rules! errcodes {
             }
         }
 
+        impl ErrCode {
+            /// Its number as a metric's label, and `other` for one not named here: whoever answers must not decide how
+            /// many labels there are.
+            pub(super) fn label(self) -> &'static str {
+                match self.0 {
+                    0 => "0",
+                    $($code => stringify!($code),)+
+                    _ => "other",
+                }
+            }
+        }
+
         #[cfg(test)]
         pub(super) const KNOWN: &[ErrCode] = &[$(ErrCode::$name),+];
     };

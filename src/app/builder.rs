@@ -88,11 +88,15 @@ impl Builder {
             });
             clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
         }
+        let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
+        let shared = shared.collect();
         let syncer = Syncer::new(clients, &store, &roster, &clock);
         let notify = notify(&callbacks, &syncer, &clock);
         Ok(App {
             server: config.server,
             retention: config.store.retention,
+            body_retention: config.store.body_retention,
+            clients: shared,
             callbacks: http::callback_router(callbacks, Arc::clone(&clock), notify),
             store,
             roster,

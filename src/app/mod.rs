@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::ApiError;
+use crate::api::{ApiError, Client};
 use crate::callback::VerifierError;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -45,6 +45,8 @@ mod upkeep;
 
 pub use builder::{Builder, client};
 
+use upkeep::Upkeep;
+
 /// Share of the grace that attempts in hand may use; the rest is for the store to write down how they ended.
 const GRACE_FOR_ATTEMPTS: f64 = 0.8;
 
@@ -53,6 +55,9 @@ const GRACE_FOR_ATTEMPTS: f64 = 0.8;
 pub struct App {
     server: config::Server,
     retention: Duration,
+    body_retention: Option<Duration>,
+    /// Also in the syncer.
+    clients: Vec<(AppName, Client)>,
     callbacks: Router,
     store: Arc<dyn Store>,
     roster: Arc<Roster>,
@@ -180,6 +185,8 @@ impl App {
             clock,
             server,
             retention,
+            body_retention,
+            clients,
             metrics,
             ..
         } = self;
@@ -193,7 +200,15 @@ impl App {
                 stop.run_until_cancelled(metrics.upkeep()).await;
             }
         };
-        let upkeep = upkeep::run(store, roster, clock, retention, stop.clone());
+        let upkeep = Upkeep {
+            store,
+            roster,
+            clock,
+            clients,
+            retention,
+            body_retention,
+        };
+        let upkeep = upkeep.run(stop.clone());
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(server.shutdown_grace).await;

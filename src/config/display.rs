@@ -31,6 +31,9 @@ impl Display for Config {
         writeln!(f, "\n[store]")?;
         text(f, "url", &store.url)?;
         duration(f, "retention", store.retention)?;
+        if let Some(body_retention) = store.body_retention {
+            duration(f, "body_retention", body_retention)?;
+        }
 
         for entry in apps {
             app(f, entry)?;

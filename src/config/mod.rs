@@ -81,6 +81,8 @@ pub struct Store {
     /// Age at which handled messages are deleted. At least 96 h: WeCom repeats its history for three days, and what
     /// was forgotten would be taken for new.
     pub retention: Duration,
+    /// Age at which handled messages lose what was said in them and by whom; `None` keeps it as long as the message.
+    pub body_retention: Option<Duration>,
 }
 
 /// One entry of `[[apps]]`.

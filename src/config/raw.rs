@@ -40,6 +40,7 @@ pub(super) struct Log {
 pub(super) struct Store {
     pub(super) url: Option<String>,
     pub(super) retention: Option<Span>,
+    pub(super) body_retention: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -94,9 +94,28 @@ pub(super) fn store(raw: &raw::Store, section: &mut Section<'_>) -> Option<Store
         raw.retention.unwrap_or(RETENTION),
         LEAST_RETENTION..=LONGEST,
     );
+    let body_retention = raw
+        .body_retention
+        .map(|span| section.duration("body_retention", span, SHORTEST..=LONGEST));
+    if let (Some(retention), Some(Some(of_bodies))) = (retention, body_retention)
+        && of_bodies > retention
+    {
+        section.wrong(
+            "body_retention",
+            format!(
+                "must be at most retention ({}), but is {}",
+                humantime::format_duration(retention),
+                humantime::format_duration(of_bodies)
+            ),
+        );
+    }
     Some(Store {
         url: url?,
         retention: retention?,
+        body_retention: match body_retention {
+            Some(span) => Some(span?),
+            None => None,
+        },
     })
 }
 

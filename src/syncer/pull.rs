@@ -224,8 +224,13 @@ impl Pull {
         match store.commit_page(page).await.map_err(End::Store)? {
             Commit::Stored(stored) => {
                 intake::count(&app, &labels, &stored.messages);
-                if let Some(newest) = newest {
-                    let lag = received.since(newest).as_secs_f64();
+                // A pull that ends with nothing new has caught up. Without this an old page would be shown until the next
+                // message comes.
+                let lag = match newest {
+                    Some(newest) => Some(received.since(newest).as_secs_f64()),
+                    None => (ends != PageEnds::More).then_some(0.0),
+                };
+                if let Some(lag) = lag {
                     metrics::gauge!(metric::SYNC_LAG_SECONDS, "app" => app.to_string()).set(lag);
                 }
                 self.claim = Some(stored.claim);

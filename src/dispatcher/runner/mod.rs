@@ -90,6 +90,7 @@ impl Runner {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        self.show_breaker();
         let news = self.store.news();
         let mut replay_check = interval(REPLAY_CHECK);
         replay_check.set_missed_tick_behavior(MissedTickBehavior::Delay);

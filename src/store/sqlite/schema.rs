@@ -71,10 +71,12 @@ fn require_lane_hash(conn: &Connection) -> Result<(), Problem> {
 /// Sets how the connection that writes works; nothing of it is kept in the file.
 pub(super) fn tune(conn: &Connection) -> rusqlite::Result<()> {
     // FULL: what was answered survives a power cut. The WAL is moved into the file every 4000 pages (32 MiB) and cut
-    // back to 64 MiB should a long read have made it grow.
+    // back to 64 MiB should a long read have made it grow. What is deleted is overwritten with zeros where that costs no
+    // further write: bodies that are blanked go from the disk, not only from sight.
     conn.execute_batch(
         "PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON;
+         PRAGMA secure_delete = FAST;
          PRAGMA wal_autocheckpoint = 4000;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -65536;",

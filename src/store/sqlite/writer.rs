@@ -4,13 +4,17 @@
 //! waits for company. A command is answered after the commit that made it durable. A command that fails takes nobody
 //! with it: its group is rolled back, and each command gets a transaction of its own.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::worker::Worker;
+use crate::metric;
 use crate::store::{Bell, ShardSet, StoreError};
 
 /// How many commands may wait.
@@ -92,6 +96,7 @@ where
 }
 
 fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell: &Bell) {
+    let wal = conn.path().map(|path| PathBuf::from(format!("{path}-wal")));
     while let Some(first) = commands.blocking_recv() {
         let mut rows = first.rows();
         let mut group = vec![first];
@@ -103,6 +108,10 @@ fn serve(conn: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, bell
             group.push(next);
         }
         settle(conn, group, bell);
+        // Only a write changes its size.
+        if let Some(Ok(wal)) = wal.as_ref().map(fs::metadata) {
+            metrics::gauge!(metric::STORE_WAL_BYTES).set(wal.len() as f64);
+        }
     }
     // Closing the last connection to the file moves the WAL into it.
 }
@@ -136,6 +145,10 @@ enum Undone {
 }
 
 fn commit(conn: &Connection, group: &mut [Box<dyn Command>]) -> Result<ShardSet, Undone> {
+    let (began, rows) = (
+        Instant::now(),
+        group.iter().map(|command| command.rows()).sum::<usize>(),
+    );
     let not_committed = |error| Undone::Transaction(Failure::from(error));
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).map_err(not_committed)?;
     let mut news = ShardSet::default();
@@ -145,5 +158,7 @@ fn commit(conn: &Connection, group: &mut [Box<dyn Command>]) -> Result<ShardSet,
             .map_err(|error| Undone::Command(error.into()))?;
     }
     transaction.commit().map_err(not_committed)?;
+    metrics::histogram!(metric::STORE_COMMIT_SECONDS).record(began.elapsed());
+    metrics::histogram!(metric::STORE_COMMIT_ROWS).record(rows as f64);
     Ok(news)
 }

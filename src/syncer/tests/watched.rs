@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName};
 use crate::store::{
-    AccountState, Backlog, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, News, Page, Pending,
-    Position, Store, StoreError, WakeUp,
+    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, News, Page,
+    Pending, Position, Seq, Store, StoreError, WakeUp,
 };
 
 /// What happens to a commit.
@@ -159,6 +159,10 @@ impl Store for Watched {
 
     async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
         self.inner.prune(before, limit).await
+    }
+
+    async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError> {
+        self.inner.blank(before, after, limit).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
