@@ -53,6 +53,8 @@ macro_rules! published {
 published! {
     CALLBACKS = Counter "wecom_kf_callbacks_total" ["app", "result"]
         "Callbacks answered.";
+    CONNECTIONS_SHED = Counter "wecom_kf_connections_shed_total" ["how"]
+        "Connections that had to go, or could not come, because every one was taken: closed or refused.";
     CALLBACK_SECONDS = Histogram "wecom_kf_callback_duration_seconds" []
         "Time from a callback's headers to its answer.";
     API_REQUESTS = Counter "wecom_kf_api_requests_total" ["call", "errcode"]
@@ -69,6 +71,8 @@ published! {
         "Age of the newest message of the last committed page; 0 once a pull finds nothing new.";
     ACCOUNTS_PAUSED = Gauge "wecom_kf_accounts_paused" ["app"]
         "Accounts whose pull waits for an operator.";
+    SECONDS_UNTIL_LOSS = Gauge "wecom_kf_seconds_until_upstream_loss" ["app"]
+        "Time until WeCom forgets the oldest message that may not have been pulled.";
     MESSAGES = Counter "wecom_kf_messages_total" ["app", "type"]
         "Messages stored for the first time, by type.";
     ANOMALIES = Counter "wecom_kf_anomalies_total" ["app", "problem"]
@@ -79,6 +83,8 @@ published! {
         "Rows written together.";
     STORE_WAL_BYTES = Gauge "wecom_kf_store_wal_bytes" []
         "Size of the write-ahead log beside the database.";
+    STORE_FREE_BYTES = Gauge "wecom_kf_store_free_bytes" []
+        "Bytes that can still be stored: free on the disk of the store, or unused in its file.";
     DELIVERIES = Counter "wecom_kf_deliveries_total" ["handler", "result"]
         "Attempts of a handler, by result; dead counts burials, on top of their last attempt.";
     DELIVERY_SECONDS = Histogram "wecom_kf_delivery_duration_seconds" ["handler"]
@@ -91,6 +97,8 @@ published! {
         "Deliveries given up and kept for inspection.";
     BREAKER_OPEN = Gauge "wecom_kf_breaker_open" ["handler"]
         "1 while a handler fails for everybody and is only probed.";
+    ATTEMPTS_OVERDUE = Gauge "wecom_kf_attempts_overdue" ["handler"]
+        "Attempts that block their threads beyond the time-out; their customers wait.";
     BUILD_INFO = Gauge "wecom_kf_build_info" ["version"]
         "Always 1; the label tells which version runs.";
     PROCESS_START_SECONDS = Gauge "process_start_time_seconds" []

@@ -15,7 +15,7 @@ use source::{Import, Source};
 
 /// Modules by row. One imports only from rows above it in this table.
 const ROWS: &[&[&str]] = &[
-    &["id", "clock", "backoff", "metric"],
+    &["id", "clock", "backoff", "metric", "span"],
     &["callback", "message"],
     &["api", "store"],
     &["handler"],
@@ -33,7 +33,15 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "simulator"]),
     ("hyper_util", &["http", "simulator"]),
     ("tower", &["http", "simulator"]),
-    ("reqwest", &["api", "handler::forward", "simulator"]),
+    (
+        "reqwest",
+        &["api", "handler::forward", "simulator", "telemetry::traces"],
+    ),
+    ("opentelemetry", &["telemetry::traces"]),
+    ("opentelemetry_sdk", &["telemetry::traces"]),
+    ("opentelemetry_otlp", &["telemetry::traces"]),
+    ("opentelemetry_http", &["telemetry::traces"]),
+    ("tracing_opentelemetry", &["telemetry::traces"]),
     ("rusqlite", &["store::sqlite"]),
     ("quick_xml", &["callback"]),
     ("aes", &["callback"]),

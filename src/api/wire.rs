@@ -76,9 +76,9 @@ impl Wire {
         let errcode = match &result {
             Ok(_) => ErrCode::OK.label(),
             Err(ApiError::Rejected { code, .. }) => code.label(),
-            Err(ApiError::Status { .. }) => "status",
-            Err(ApiError::Unreadable { .. }) => "unreadable",
-            Err(_) => "transport",
+            Err(ApiError::Status { .. }) => "status".into(),
+            Err(ApiError::Unreadable { .. }) => "unreadable".into(),
+            Err(_) => "transport".into(),
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(call = call.as_str(), %errcode, duration_ms, "called WeCom");

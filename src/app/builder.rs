@@ -125,6 +125,9 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
                 timeout,
             };
             match Forward::new(settings, Arc::clone(clock)) {
+                #[cfg(feature = "otel")]
+                Ok(forward) => Registration::new(name, forward.with_traceparent(crate::telemetry::traceparent)),
+                #[cfg(not(feature = "otel"))]
                 Ok(forward) => Registration::new(name, forward),
                 Err(source) => return Err(AppError::Handler { handler: name, source }),
             }

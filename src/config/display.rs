@@ -27,6 +27,9 @@ impl Display for Config {
         writeln!(f, "\n[log]")?;
         text(f, "level", &log.filter)?;
         text(f, "format", log.format)?;
+        if let Some(endpoint) = &log.otlp_endpoint {
+            text(f, "otlp_endpoint", without_query(endpoint))?;
+        }
 
         writeln!(f, "\n[store]")?;
         text(f, "url", &store.url)?;

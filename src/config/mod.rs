@@ -41,6 +41,7 @@ pub use findings::{ConfigError, Problem};
 pub use handler::{Forward, HandlerKind};
 
 use findings::Findings;
+use secret::Exposure;
 
 /// What the server runs with. Its `Display` is the whole of it as TOML, defaults included and secrets as `***`.
 #[derive(Clone, Debug)]
@@ -172,12 +173,17 @@ impl Config {
         })?;
         let mut findings = Findings::default();
         let config = read::config(&text, environment, &mut findings)?;
-        if findings.has_inline_secret() && secret::is_world_readable(path) {
-            findings.warn(format!(
+        match Exposure::of(path) {
+            Exposure::Writable => findings.warn(format!(
+                "every user of this machine may change {}, and so where secrets are sent: chmod 600 it",
+                path.display()
+            )),
+            Exposure::Readable if findings.has_inline_secret() => findings.warn(format!(
                 "{} holds secrets and every user of this machine may read it: chmod 600 it, or point to the secrets \
                  with {{ file = \"…\" }} or {{ env = \"…\" }}",
                 path.display()
-            ));
+            )),
+            Exposure::Readable | Exposure::None => {}
         }
         findings.conclude(config)
     }

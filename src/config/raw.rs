@@ -33,6 +33,7 @@ pub(super) struct Server {
 pub(super) struct Log {
     pub(super) level: Option<String>,
     pub(super) format: Option<String>,
+    pub(super) otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -81,9 +81,23 @@ pub(super) fn log(raw: &raw::Log, section: &mut Section<'_>) -> Option<telemetry
     };
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = section.choice("format", raw.format.as_deref().unwrap_or(FORMAT), &formats);
+    let otlp_endpoint = raw
+        .otlp_endpoint
+        .as_deref()
+        .map(|text| section.web_address("otlp_endpoint", text));
+    if otlp_endpoint.is_some() && !cfg!(feature = "otel") {
+        section.wrong(
+            "otlp_endpoint",
+            "this build sends no traces: build it with `--features otel`, or leave this out",
+        );
+    }
     Some(telemetry::Settings {
         filter: filter?,
         format: format?,
+        otlp_endpoint: match otlp_endpoint {
+            Some(address) => Some(address?),
+            None => None,
+        },
     })
 }
 

@@ -18,12 +18,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use metrics::SharedString;
 use tokio::time::Instant;
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::throttle::Throttle;
 use crate::callback::{MAX_BODY_BYTES, Notification, Refusal, Verifier};
 use crate::clock::Clock;
 use crate::id::AppName;
 use crate::metric;
+use crate::span;
 
 /// Least time between two lines about refusals of one app.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(5);
@@ -116,7 +119,7 @@ async fn receive(State(edge): State<Arc<Edge>>, RawQuery(query): RawQuery, body:
             if let Notification::Other { name } = &notification {
                 tracing::debug!(app = %edge.name, event = %name, "callback is not about customer service");
             }
-            (edge.notify)(&edge.name, notification);
+            answering.span.in_scope(|| (edge.notify)(&edge.name, notification));
             answering.end(kind, text("success"))
         }
         Err(refusal) => answering.refuse(refusal),
@@ -150,6 +153,7 @@ fn text(body: impl Into<Body>) -> Response {
 struct Answering<'a> {
     edge: &'a Edge,
     since: Instant,
+    span: Span,
     result: &'static str,
 }
 
@@ -158,6 +162,7 @@ impl<'a> Answering<'a> {
         Self {
             edge,
             since: Instant::now(),
+            span: tracing::info_span!(target: span::TARGET, "callback", app = %edge.name, result = Empty),
             result: "abandoned",
         }
     }
@@ -182,6 +187,7 @@ impl<'a> Answering<'a> {
 
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
+        self.span.record("result", self.result);
         metrics::counter!(metric::CALLBACKS, "app" => self.edge.label.clone(), "result" => self.result).increment(1);
         metrics::histogram!(metric::CALLBACK_SECONDS).record(self.since.elapsed());
     }

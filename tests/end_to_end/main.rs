@@ -6,10 +6,14 @@
 
 mod debian;
 mod front;
+mod metrics;
+mod privacy;
 mod proxies;
 mod receiver;
 mod server;
 mod stage;
+#[cfg(feature = "otel")]
+mod traces;
 mod units;
 
 use std::num::NonZeroUsize;

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -92,6 +92,26 @@ impl Stage {
             seed: AtomicU64::new(0),
             _folder: folder,
         }
+    }
+
+    /// Where the config is.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Puts `new` where `old` stands in the config.
+    pub(crate) fn change(&self, old: &str, new: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the config can be read");
+        assert!(text.contains(old), "no {old:?} in {text}");
+        std::fs::write(&self.config, text.replace(old, new)).expect("the config can be written");
+    }
+
+    /// Callback token and EncodingAESKey.
+    pub(crate) fn callback_keys(&self) -> [&str; 2] {
+        [
+            self.keys.token.expose_secret(),
+            self.keys.encoding_aes_key.expose_secret(),
+        ]
     }
 
     /// Starts a server on this stage's config and store, and tells WeCom where it listens.

@@ -74,6 +74,7 @@ pub struct Forward {
     url: Url,
     signing_secret: SigningSecret,
     clock: Arc<dyn Clock>,
+    traceparent: fn() -> Option<String>,
 }
 
 impl fmt::Debug for Forward {
@@ -127,14 +128,21 @@ impl Forward {
             url: settings.url,
             signing_secret: settings.signing_secret,
             clock,
+            traceparent: || None,
         })
+    }
+
+    /// Sends what `traceparent` returns, if it does, as the header of that name: the span that the attempt belongs to.
+    #[must_use]
+    pub fn with_traceparent(self, traceparent: fn() -> Option<String>) -> Self {
+        Self { traceparent, ..self }
     }
 
     async fn post(&self, cx: &Context, body: Vec<u8>) -> Result<Response, HandlerError> {
         let id = cx.delivery_id();
         let timestamp = self.clock.now().as_secs();
         let signature = self.signing_secret.sign(id, timestamp, &body);
-        let request = self
+        let mut request = self
             .http
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
@@ -142,6 +150,9 @@ impl Forward {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
             .body(body);
+        if let Some(traceparent) = (self.traceparent)() {
+            request = request.header("traceparent", traceparent);
+        }
         request.send().await.map_err(|error| {
             let unreachable = error.is_connect();
             let source = Box::new(Failure::Transport(error.without_url()));
