@@ -25,6 +25,7 @@ pub mod metric;
 pub mod shutdown;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+pub mod span;
 pub mod store;
 pub mod syncer;
 pub mod telemetry;

@@ -99,7 +99,7 @@ fn limits_are_within_what_they_allow() {
     let config = load(&format!(
         "{}\n{APP}",
         "server = { listen = \"127.0.0.1:0\", admin_listen = \"127.0.0.1:0\" }\n\
-         store.retention = \"96h\"\n\
+         store = { retention = \"96h\", body_retention = \"1s\" }\n\
          sync = { first_sync_window = \"0s\", page_limit = 1, backoff_min = \"30s\" }"
     ))
     .config;
@@ -108,6 +108,7 @@ fn limits_are_within_what_they_allow() {
         "port 0 is another port each time"
     );
     assert_eq!(config.store.retention, Duration::from_secs(96 * 3600));
+    assert_eq!(config.store.body_retention, Some(Duration::from_secs(1)));
     assert_eq!(config.sync.first_sync_window, Duration::ZERO);
     assert_eq!(config.sync.backoff_min, config.sync.backoff_max);
 }
@@ -258,6 +259,28 @@ fn secrets_that_every_user_may_read_get_a_warning() {
 }
 
 #[test]
+fn a_secret_that_every_user_may_replace_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (secret, config) = (dir.path().join("secret"), dir.path().join("config.toml"));
+    fs::write(&secret, "hush").unwrap();
+    fs::write(&config, app_with_secret_in(&secret) + FORWARDER).unwrap();
+    let load = |secret_mode, config_mode| {
+        fs::set_permissions(&secret, fs::Permissions::from_mode(secret_mode)).unwrap();
+        fs::set_permissions(&config, fs::Permissions::from_mode(config_mode)).unwrap();
+        Config::load(&config, &Environment::default())
+    };
+    let refused = load(0o602, 0o600).unwrap_err().to_string();
+    let path = secret.display();
+    let expected = format!("apps[0].secret: every user of this machine may replace {path}: chmod 600 it");
+    assert_eq!(refused, expected);
+    let warnings = load(0o600, 0o666).unwrap().warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with("every user of this machine may change"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn a_file_that_is_not_there_is_an_error_with_its_path() {
     let error = Config::load(Path::new("/nowhere/config.toml"), &Environment::default()).unwrap_err();
     assert_eq!(error.to_string(), "config file /nowhere/config.toml cannot be read");
@@ -339,6 +362,22 @@ fn what_is_odd_but_legal_gets_a_warning() {
     );
     let quiet = forwarder("types = [\"text\", \"event\", \"event.enter_session\"]\napps = [\"main\"]");
     assert_eq!(load(&quiet).warnings, [""; 0]);
+}
+
+#[test]
+fn traces_are_sent_only_by_a_build_that_can() {
+    let text = format!("log.otlp_endpoint = \"http://127.0.0.1:4318/x?key=hush\"\n{APP}");
+    if cfg!(feature = "otel") {
+        let shown = load(&text).config.to_string();
+        assert!(
+            shown.contains("otlp_endpoint = \"http://127.0.0.1:4318/x\"\n"),
+            "{shown}"
+        );
+    } else {
+        let expected =
+            "log.otlp_endpoint: this build sends no traces: build it with `--features otel`, or leave this out";
+        assert_eq!(told(&text, &Environment::default()), [expected]);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use source::{Import, Source};
 
 /// Modules by row. One imports only from rows above it in this table.
 const ROWS: &[&[&str]] = &[
-    &["id", "clock", "backoff", "metric"],
+    &["id", "clock", "backoff", "metric", "span"],
     &["callback", "message"],
     &["api", "store"],
     &["handler"],
@@ -35,7 +35,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_rustls", &["handler::forward"]),
     ("rustls", &["handler::forward"]),
     ("tower", &["http", "handler::forward", "simulator"]),
-    ("reqwest", &["api", "simulator"]),
+    ("reqwest", &["api", "simulator", "telemetry::traces"]),
+    ("opentelemetry", &["telemetry::traces"]),
+    ("opentelemetry_sdk", &["telemetry::traces"]),
+    ("opentelemetry_otlp", &["telemetry::traces"]),
+    ("opentelemetry_http", &["telemetry::traces"]),
+    ("tracing_opentelemetry", &["telemetry::traces"]),
     ("rusqlite", &["store::sqlite"]),
     ("nix", &["app::descriptors", "store::sqlite"]),
     ("quick_xml", &["callback"]),

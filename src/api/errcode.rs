@@ -4,6 +4,7 @@
 //!
 //! Source: <https://developer.work.weixin.qq.com/document/path/90313> (read 2026-08)
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A number that WeCom answers with. 0 is success; anything else is a failure, also a number not named here.
@@ -99,6 +100,17 @@ macro_rules! errcodes {
                 match self.0 {
                     $($code => ErrorClass::$class,)+
                     _ => ErrorClass::Permanent,
+                }
+            }
+        }
+
+        impl ErrCode {
+            /// Its number as a metric's label, and `other` for one not named here: whoever answers must not decide how
+            /// many labels there are.
+            pub(super) fn label(self) -> Cow<'static, str> {
+                match self.0 {
+                    0 $(| $code)+ => self.to_string().into(),
+                    _ => "other".into(),
                 }
             }
         }
@@ -220,6 +232,14 @@ errcodes! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_cannot_make_up_labels() {
+        assert_eq!(ErrCode::OK.label(), "0");
+        assert_eq!(ErrCode::SYSTEM_BUSY.label(), "-1");
+        assert_eq!(ErrCode::NO_RIGHT_OVER_APP.label(), "301002");
+        assert_eq!(ErrCode(123_456_789).label(), "other");
+    }
 
     /// The table of the protocol, typed once more by hand: (class, codes).
     const DOCUMENTED: &[(ErrorClass, &[i64])] = &[

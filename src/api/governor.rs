@@ -26,6 +26,16 @@ pub(super) enum Limit {
     Tokenless,
 }
 
+/// How much may be called at once before anybody has to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Calls of all kinds.
+    pub calls: u64,
+    /// Pulls without a callback's token.
+    pub tokenless: u64,
+}
+
 /// Gives out turns. Every wait is in order of asking, and a dropped waiter uses nothing up but a turn it already had.
 #[derive(Debug)]
 pub(super) struct Governor {
@@ -72,6 +82,15 @@ impl Governor {
     /// Counts a pull whose callback token was refused: to WeCom it is one without.
     pub(super) fn note_tokenless(&self) {
         self.tokenless.pace().note(Instant::now());
+    }
+
+    /// What may be called at once, without waiting.
+    pub(super) fn budget(&self) -> Budget {
+        let now = Instant::now();
+        Budget {
+            calls: self.calls.pace().remaining(now),
+            tokenless: self.tokenless.pace().remaining(now),
+        }
     }
 
     /// Notes that `call` was answered with 45009.
@@ -166,6 +185,23 @@ mod tests {
 
     fn rest_of(governor: &Governor, call: Call) -> Duration {
         governor.rests.check(call).unwrap_err().retry_after().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_tells_what_may_be_called_without_waiting() {
+        let governor = governor(|settings| {
+            (settings.calls_per_second, settings.calls_burst) = (10, 5);
+            settings.tokenless_per_minute = 2;
+        });
+        let budget = || (governor.budget().calls, governor.budget().tokenless);
+        assert_eq!(budget(), (5, 2));
+        assert_eq!(wait_of(&governor, Limit::Tokenless).await, Duration::ZERO);
+        assert_eq!(wait_of(&governor, Limit::Ordinary).await, Duration::ZERO);
+        assert_eq!(budget(), (3, 1));
+        advance(Duration::from_millis(100)).await;
+        assert_eq!(budget(), (4, 1));
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(budget(), (5, 2));
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,7 @@ mod tests;
 pub use account::KfAccount;
 pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Call, Problem};
+pub use governor::Budget;
 pub use remedy::Remedy;
 pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
 
@@ -171,6 +172,12 @@ impl Client {
     /// Source: <https://developer.work.weixin.qq.com/document/path/91039>
     pub async fn ensure_access_token(&self) -> Result<(), ApiError> {
         self.access_token().await.map(drop)
+    }
+
+    /// How much may be called at once before anybody has to wait.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.0.governor.budget()
     }
 
     /// Waits for a turn and makes a call; if the access token is refused, gets the next one and calls once more.

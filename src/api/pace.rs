@@ -44,6 +44,15 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// How many may pass at once.
+    pub(super) fn remaining(&self, now: Instant) -> u64 {
+        let missing = self.full_at.saturating_duration_since(now);
+        let room = (self.tolerance + self.interval).saturating_sub(missing);
+        u64::try_from(room.as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(u64::MAX)
+    }
+}
+
 impl Pace for Bucket {
     fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let missing = self.full_at.saturating_duration_since(now);
@@ -82,6 +91,12 @@ impl Window {
         if self.passed.len() > self.limit {
             self.passed.pop_front();
         }
+    }
+
+    /// How many may pass at once.
+    pub(super) fn remaining(&self, now: Instant) -> u64 {
+        let held = self.passed.iter().filter(|passed| **passed + self.period > now).count();
+        self.limit.saturating_sub(held) as u64
     }
 
     /// Forgets everything.

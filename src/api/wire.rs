@@ -5,7 +5,6 @@
 //! the environment, perhaps for some other program, is not used. No compression is offered, so the bound on what is read
 //! is the bound on what is kept.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,11 +74,11 @@ impl Wire {
         let started = Instant::now();
         let result = self.send(request, read).await;
         let errcode = match &result {
-            Ok(_) => Cow::Borrowed("0"),
-            Err(ApiError::Rejected { code, .. }) => Cow::Owned(code.to_string()),
-            Err(ApiError::Status { .. }) => Cow::Borrowed("status"),
-            Err(ApiError::Unreadable { .. }) => Cow::Borrowed("unreadable"),
-            Err(_) => Cow::Borrowed("transport"),
+            Ok(_) => ErrCode::OK.label(),
+            Err(ApiError::Rejected { code, .. }) => code.label(),
+            Err(ApiError::Status { .. }) => "status".into(),
+            Err(ApiError::Unreadable { .. }) => "unreadable".into(),
+            Err(_) => "transport".into(),
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(call = call.as_str(), %errcode, duration_ms, "called WeCom");

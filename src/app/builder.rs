@@ -96,6 +96,8 @@ impl Builder {
             });
             clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
         }
+        let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
+        let shared = shared.collect();
         let syncer = Syncer::new(clients, &store, &roster, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
@@ -106,6 +108,8 @@ impl Builder {
         Ok(App {
             server: config.server,
             retention: config.store.retention,
+            body_retention: config.store.body_retention,
+            clients: shared,
             callbacks: Callbacks::new(callbacks, Arc::clone(&clock), notify),
             store,
             roster,
@@ -141,7 +145,11 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
                 timeout: policy.timeout,
             };
             match Forward::new(settings, Arc::clone(clock)) {
-                Ok(forward) => Registration::new(name, forward).on_shared_threads(),
+                Ok(forward) => {
+                    #[cfg(feature = "otel")]
+                    let forward = forward.with_traceparent(crate::telemetry::traceparent);
+                    Registration::new(name, forward).on_shared_threads()
+                }
                 Err(source) => return Err(AppError::Handler { handler: name, source }),
             }
         }

@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::ApiError;
+use crate::api::{ApiError, Client};
 use crate::callback::VerifierError;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -46,6 +46,8 @@ mod upkeep;
 
 pub use builder::{Builder, client};
 
+use upkeep::Upkeep;
+
 /// Connections served at once on the admin side: scrapers, probes and an operator.
 const ADMIN_CONNECTIONS: usize = 256;
 /// Connections that may wait to be accepted, if the system lets them (`net.core.somaxconn`). What comes in a burst beyond
@@ -56,6 +58,9 @@ const BACKLOG: u32 = 4096;
 pub struct App {
     server: config::Server,
     retention: Duration,
+    body_retention: Option<Duration>,
+    /// Also in the syncer.
+    clients: Vec<(AppName, Client)>,
     callbacks: Callbacks,
     store: Arc<dyn Store>,
     roster: Arc<Roster>,
@@ -193,6 +198,8 @@ impl App {
             clock,
             server,
             retention,
+            body_retention,
+            clients,
             metrics,
             ..
         } = self;
@@ -201,7 +208,15 @@ impl App {
                 stop.run_until_cancelled(metrics.upkeep()).await;
             }
         };
-        let upkeep = upkeep::run(store, roster, clock, retention, stop.clone());
+        let upkeep = Upkeep {
+            store,
+            roster,
+            clock,
+            clients,
+            retention,
+            body_retention,
+        };
+        let upkeep = upkeep.run(stop.clone());
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(server.shutdown_grace).await;

@@ -3,50 +3,142 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Client;
 use crate::clock::Clock;
 use crate::handler::Roster;
+use crate::id::AppName;
 use crate::metric;
-use crate::store::{Store, StoreError};
+use crate::store::{Seq, Store, StoreError};
 
-/// How often handled messages past their retention are looked for.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
-/// Messages deleted in one step, so that pages wait for milliseconds at most.
-const PRUNE_STEP: usize = 500;
+/// How often what is past its retention is looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// How often bodies are looked for from the beginning: those of messages that were still owed when their time came.
+const ALL_BODIES_EVERY: Duration = Duration::from_hours(1);
+/// Messages forgotten in one step, so that pages wait for milliseconds at most.
+const STEP: usize = 500;
 /// Pause between two steps, which leaves the writer to the pages.
-const PRUNE_PAUSE: Duration = Duration::from_millis(20);
-/// How often owed and buried deliveries are counted.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often owed and buried deliveries, and what may be asked of WeCom, are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 
-/// Prunes and counts until `stop`.
-pub(super) async fn run(
-    store: Arc<dyn Store>,
-    roster: Arc<Roster>,
-    clock: Arc<dyn Clock>,
-    retention: Duration,
-    stop: CancellationToken,
-) {
-    tell_of_handlers_that_left(&*store, &roster).await;
-    let prune = async {
-        let mut ticks = every(PRUNE_EVERY);
-        loop {
-            ticks.tick().await;
-            warn_of(prune_all(&*store, &*clock, retention).await);
+/// What is to be kept, and for how long.
+pub(super) struct Upkeep {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clients: Vec<(AppName, Client)>,
+    pub(super) retention: Duration,
+    pub(super) body_retention: Option<Duration>,
+}
+
+impl Upkeep {
+    /// Forgets and counts until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        self.tell_of_handlers_that_left().await;
+        let forget = async {
+            let mut ticks = every(FORGET_EVERY);
+            let mut bodies = Bodies::default();
+            loop {
+                ticks.tick().await;
+                if let Some(retention) = self.body_retention {
+                    warn_of(self.blank_bodies(retention, &mut bodies).await);
+                }
+                warn_of(self.prune().await);
+            }
+        };
+        let count = async {
+            let mut ticks = every(COUNT_EVERY);
+            loop {
+                ticks.tick().await;
+                self.count_budgets();
+                warn_of(self.count_owed().await);
+            }
+        };
+        tokio::select! {
+            () = forget => {}
+            () = count => {}
+            () = stop.cancelled() => {}
         }
-    };
-    let count = async {
-        let mut ticks = every(COUNT_EVERY);
-        loop {
-            ticks.tick().await;
-            warn_of(count_owed(&*store).await);
+    }
+
+    /// Deliveries of a handler that is no longer configured wait for ever: its operator should know.
+    async fn tell_of_handlers_that_left(&self) {
+        let Ok(backlog) = self.store.backlog().await else {
+            return;
+        };
+        for left in backlog
+            .iter()
+            .filter(|owed| owed.pending > 0 && !self.roster.has(&owed.handler))
+        {
+            let (handler, pending) = (&left.handler, left.pending);
+            tracing::warn!(%handler, pending, "messages wait for a handler that is no longer configured: `wecom-kf retire` forgets them");
         }
-    };
-    tokio::select! {
-        () = prune => {}
-        () = count => {}
-        () = stop.cancelled() => {}
+    }
+
+    async fn prune(&self) -> Result<(), StoreError> {
+        while self.store.prune(self.clock.now().minus(self.retention), STEP).await? >= STEP as u64 {
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn blank_bodies(&self, retention: Duration, bodies: &mut Bodies) -> Result<(), StoreError> {
+        bodies.begin();
+        while let Some(next) = self
+            .store
+            .blank(self.clock.now().minus(retention), bodies.after, STEP)
+            .await?
+            .next
+        {
+            bodies.after = next;
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn count_owed(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for owed in self.store.backlog().await? {
+            let handler = owed.handler.to_string();
+            let age = owed.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64());
+            metrics::gauge!(metric::DELIVERIES_PENDING, "handler" => handler.clone()).set(owed.pending as f64);
+            metrics::gauge!(metric::OLDEST_UNDELIVERED_SECONDS, "handler" => handler.clone()).set(age);
+            metrics::gauge!(metric::DEAD_LETTERS, "handler" => handler).set(owed.dead as f64);
+        }
+        Ok(())
+    }
+
+    fn count_budgets(&self) {
+        for (app, client) in &self.clients {
+            let budget = client.budget();
+            for (kind, remaining) in [("calls", budget.calls), ("tokenless", budget.tokenless)] {
+                metrics::gauge!(metric::BUDGET_REMAINING, "app" => app.to_string(), "budget" => kind)
+                    .set(remaining as f64);
+            }
+        }
+    }
+}
+
+/// How far bodies have been looked at.
+#[derive(Default)]
+struct Bodies {
+    after: Seq,
+    from_the_beginning: Option<Instant>,
+}
+
+impl Bodies {
+    /// Begins another look: behind the last one, and now and then all over again.
+    fn begin(&mut self) {
+        let now = Instant::now();
+        if self
+            .from_the_beginning
+            .is_none_or(|last| now.duration_since(last) >= ALL_BODIES_EVERY)
+        {
+            (self.after, self.from_the_beginning) = (Seq::default(), Some(now));
+        }
     }
 }
 
@@ -63,32 +155,4 @@ fn warn_of(done: Result<(), StoreError>) {
             "upkeep failed, will try again"
         );
     }
-}
-
-/// Deliveries of a handler that is no longer configured wait for ever: its operator should know.
-async fn tell_of_handlers_that_left(store: &dyn Store, roster: &Roster) {
-    let Ok(backlog) = store.backlog().await else { return };
-    for left in backlog
-        .iter()
-        .filter(|owed| owed.pending > 0 && !roster.has(&owed.handler))
-    {
-        let (handler, pending) = (&left.handler, left.pending);
-        tracing::warn!(%handler, pending, "messages wait for a handler that is no longer configured: `wecom-kf retire` forgets them");
-    }
-}
-
-async fn prune_all(store: &dyn Store, clock: &dyn Clock, retention: Duration) -> Result<(), StoreError> {
-    while store.prune(clock.now().minus(retention), PRUNE_STEP).await? >= PRUNE_STEP as u64 {
-        sleep(PRUNE_PAUSE).await;
-    }
-    Ok(())
-}
-
-async fn count_owed(store: &dyn Store) -> Result<(), StoreError> {
-    for owed in store.backlog().await? {
-        let handler = owed.handler.to_string();
-        metrics::gauge!(metric::DELIVERIES_PENDING, "handler" => handler.clone()).set(owed.pending as f64);
-        metrics::gauge!(metric::DEAD_LETTERS, "handler" => handler).set(owed.dead as f64);
-    }
-    Ok(())
 }

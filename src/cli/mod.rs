@@ -87,7 +87,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(file) => serve::run(file.load()?),
+        Command::Serve(file) => serve::run(file.read()?),
         Command::Check(file) => check::run(&file.load()?),
         Command::Demo(options) => demo::run(&options),
         Command::Simulate(options) => simulate::run(&options),
@@ -106,16 +106,20 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 impl ConfigFile {
     /// Reads the config and tells its warnings.
     fn load(&self) -> anyhow::Result<Config> {
-        let loaded = Config::load(&self.config, &Environment::of_process());
-        let Loaded { config, warnings, .. } = loaded.map_err(|error| match error {
-            ConfigError::Read { .. } => anyhow::Error::from(error).context("no config: name its file with --config"),
-            ConfigError::Syntax { .. } => anyhow::Error::from(error).context(self.config.display().to_string()),
-            _ => error.into(),
-        })?;
+        let Loaded { config, warnings, .. } = self.read()?;
         for warning in warnings {
             eprintln!("wecom-kf: warning: {warning}");
         }
         Ok(config)
+    }
+
+    /// Reads the config.
+    fn read(&self) -> anyhow::Result<Loaded> {
+        Config::load(&self.config, &Environment::of_process()).map_err(|error| match error {
+            ConfigError::Read { .. } => anyhow::Error::from(error).context("no config: name its file with --config"),
+            ConfigError::Syntax { .. } => anyhow::Error::from(error).context(self.config.display().to_string()),
+            _ => error.into(),
+        })
     }
 }
 

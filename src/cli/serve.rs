@@ -11,16 +11,20 @@ use anyhow::Context as _;
 use listenfd::ListenFd;
 use tokio_util::sync::CancellationToken;
 use wecom_kf::app::App;
-use wecom_kf::config::Config;
+use wecom_kf::config::Loaded;
 use wecom_kf::shutdown::Signals;
 use wecom_kf::telemetry;
 
-pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
     // Changes the environment, so before there are other threads.
     let socket = ListenFd::from_env()
         .take_tcp_listener(0)
         .context("LISTEN_FDS announces a socket for callbacks: hand over one that listens, or unset it")?;
-    telemetry::init_logs(&config.log)?;
+    let Loaded { config, warnings, .. } = loaded;
+    let _logs = telemetry::init_logs(&config.log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let runtime = super::runtime()?;
     let ended = runtime.block_on(async {
         // Heard from the first moment, so that a signal during a slow start is not lost.

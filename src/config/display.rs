@@ -30,10 +30,16 @@ impl Display for Config {
         writeln!(f, "\n[log]")?;
         text(f, "level", &log.filter)?;
         text(f, "format", log.format)?;
+        if let Some(endpoint) = &log.otlp_endpoint {
+            text(f, "otlp_endpoint", super::forward::shown(endpoint))?;
+        }
 
         writeln!(f, "\n[store]")?;
         text(f, "url", &store.url)?;
         duration(f, "retention", store.retention)?;
+        if let Some(body_retention) = store.body_retention {
+            duration(f, "body_retention", body_retention)?;
+        }
         let durability = match store.durability {
             Durability::Full => "full",
             Durability::Relaxed => "relaxed",

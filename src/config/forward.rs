@@ -51,8 +51,13 @@ impl Forward {
     /// Its address as it may be shown: services put keys into the query.
     #[must_use]
     pub fn shown_url(&self) -> String {
-        format!("{}{}", self.url.origin().ascii_serialization(), self.url.path())
+        shown(&self.url)
     }
+}
+
+/// An address as it may be shown.
+pub(super) fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 /// The keys of a forwarder.

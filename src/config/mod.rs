@@ -45,6 +45,7 @@ pub use forward::{Ca, Forward};
 pub use handler::HandlerKind;
 
 use findings::Findings;
+use secret::Exposure;
 
 /// What the server runs with. Its `Display` is the whole of it as TOML, defaults included and secrets as `***`.
 #[derive(Clone, Debug)]
@@ -87,6 +88,8 @@ pub struct Store {
     /// Age at which handled messages are deleted. At least 96 h: WeCom repeats its history for three days, and what
     /// was forgotten would be taken for new.
     pub retention: Duration,
+    /// Age at which handled messages lose what was said in them and by whom; `None` keeps it as long as the message.
+    pub body_retention: Option<Duration>,
     /// What a power cut may undo.
     pub durability: Durability,
     /// Bytes to keep free on its disk; a tenth of the disk, if that is less. With fewer nothing is pulled.
@@ -182,12 +185,17 @@ impl Config {
         })?;
         let mut findings = Findings::default();
         let config = read::config(&text, environment, &mut findings)?;
-        if findings.has_inline_secret() && secret::is_world_readable(path) {
-            findings.warn(format!(
+        match Exposure::of(path) {
+            Exposure::Writable => findings.warn(format!(
+                "every user of this machine may change {}, and so where secrets are sent: chmod 600 it",
+                path.display()
+            )),
+            Exposure::Readable if findings.has_inline_secret() => findings.warn(format!(
                 "{} holds secrets and every user of this machine may read it: chmod 600 it, or point to the secrets \
                  with {{ file = \"…\" }} or {{ env = \"…\" }}",
                 path.display()
-            ));
+            )),
+            Exposure::Readable | Exposure::None => {}
         }
         findings.conclude(config)
     }

@@ -36,6 +36,7 @@ pub(super) struct Server {
 pub(super) struct Log {
     pub(super) level: Option<String>,
     pub(super) format: Option<String>,
+    pub(super) otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +44,7 @@ pub(super) struct Log {
 pub(super) struct Store {
     pub(super) url: Option<String>,
     pub(super) retention: Option<Span>,
+    pub(super) body_retention: Option<Span>,
     pub(super) durability: Option<String>,
     pub(super) min_free: Option<Size>,
     pub(super) max_backlog: Option<i64>,

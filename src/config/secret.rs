@@ -65,7 +65,24 @@ fn one_word(text: &str) -> Result<SecretString, SecretError> {
     }
 }
 
-/// Whether every user of the machine may read the file at `path`. One that cannot be asked about is not told of.
-pub(super) fn is_world_readable(path: impl AsRef<Path>) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+/// What every user of the machine may do with a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Exposure {
+    /// Nothing.
+    None,
+    /// Read it. Common where the folder is private, as that of a Kubernetes secret is.
+    Readable,
+    /// Put another in its place.
+    Writable,
+}
+
+impl Exposure {
+    /// That of the file at `path`. One that cannot be asked about is not told of.
+    pub(super) fn of(path: impl AsRef<Path>) -> Self {
+        match fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode()) {
+            mode if mode & 0o002 != 0 => Self::Writable,
+            mode if mode & 0o004 != 0 => Self::Readable,
+            _ => Self::None,
+        }
+    }
 }

@@ -12,7 +12,7 @@ use url::Url;
 use super::Environment;
 use super::findings::{Findings, did_you_mean};
 use super::raw::{Secret, Span};
-use super::secret;
+use super::secret::{self, Exposure};
 use crate::id::NameError;
 
 /// Ten years. Longer than this is a slip of the pen, and would overflow the clocks that it is added to.
@@ -197,13 +197,19 @@ impl<'a> Section<'a> {
         match &secret {
             Secret::Inline(_) => self.findings.inline_secret(),
             Secret::Env(name) => self.findings.secret_variable(name),
-            Secret::File(path) if secret::is_world_readable(path) => {
-                self.warn(
-                    key,
-                    &format!("every user of this machine may read {path}: chmod 600 it"),
-                );
-            }
-            Secret::File(_) | Secret::Unclear => {}
+            Secret::File(path) => match Exposure::of(path) {
+                Exposure::Writable => {
+                    let what = format!("every user of this machine may replace {path}: chmod 600 it");
+                    self.wrong(key, what);
+                    return None;
+                }
+                Exposure::Readable => {
+                    let what = format!("every user of this machine may read {path}: chmod 600 it");
+                    self.warn(key, &what);
+                }
+                Exposure::None => {}
+            },
+            Secret::Unclear => {}
         }
         match secret::fetch(&secret, self.environment) {
             Ok(secret) => Some(secret),

@@ -96,9 +96,23 @@ pub(super) fn log(raw: &raw::Log, section: &mut Section<'_>) -> Option<telemetry
     };
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = section.choice("format", raw.format.as_deref().unwrap_or(FORMAT), &formats);
+    let otlp_endpoint = raw
+        .otlp_endpoint
+        .as_deref()
+        .map(|text| section.web_address("otlp_endpoint", text));
+    if otlp_endpoint.is_some() && !cfg!(feature = "otel") {
+        section.wrong(
+            "otlp_endpoint",
+            "this build sends no traces: build it with `--features otel`, or leave this out",
+        );
+    }
     Some(telemetry::Settings {
         filter: filter?,
         format: format?,
+        otlp_endpoint: match otlp_endpoint {
+            Some(address) => Some(address?),
+            None => None,
+        },
     })
 }
 
@@ -116,9 +130,28 @@ pub(super) fn store(raw: &raw::Store, section: &mut Section<'_>) -> Option<Store
         &durabilities,
     );
     let max_backlog = section.number("max_backlog", raw.max_backlog.unwrap_or(MAX_BACKLOG), 1..=MOST_BACKLOG);
+    let body_retention = raw
+        .body_retention
+        .map(|span| section.duration("body_retention", span, SHORTEST..=LONGEST));
+    if let (Some(retention), Some(Some(of_bodies))) = (retention, body_retention)
+        && of_bodies > retention
+    {
+        section.wrong(
+            "body_retention",
+            format!(
+                "must be at most retention ({}), but is {}",
+                humantime::format_duration(retention),
+                humantime::format_duration(of_bodies)
+            ),
+        );
+    }
     Some(Store {
         url: url?,
         retention: retention?,
+        body_retention: match body_retention {
+            Some(span) => Some(span?),
+            None => None,
+        },
         durability: durability?,
         min_free: raw.min_free.unwrap_or(MIN_FREE).0,
         max_backlog: max_backlog?,

@@ -19,12 +19,15 @@ use hyper::body::Body;
 use metrics::{Counter, Histogram, SharedString};
 use tokio::time::Instant;
 use tower::{Service, service_fn};
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::throttle::Throttle;
 use crate::callback::{MAX_BODY_BYTES, Notification, Refusal, Verifier};
 use crate::clock::Clock;
 use crate::id::AppName;
 use crate::metric;
+use crate::span;
 
 /// Least time between two lines about refusals of one app.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(5);
@@ -187,7 +190,7 @@ impl Edge {
                 if let Notification::Other { name } = &notification {
                     tracing::debug!(app = %self.name, event = %name, "callback is not about customer service");
                 }
-                (self.notify)(&self.name, notification);
+                answering.span.in_scope(|| (self.notify)(&self.name, notification));
                 answering.end(kind, text(Bytes::from_static(b"success")))
             }
             Err(refusal) => answering.refuse(refusal),
@@ -275,6 +278,7 @@ impl Counts {
 struct Answering<'a> {
     edge: &'a Edge,
     since: Instant,
+    span: Span,
     result: &'static str,
 }
 
@@ -283,6 +287,7 @@ impl<'a> Answering<'a> {
         Self {
             edge,
             since: Instant::now(),
+            span: tracing::info_span!(target: span::TARGET, "callback", app = %edge.name, result = Empty),
             result: "abandoned",
         }
     }
@@ -308,5 +313,6 @@ impl<'a> Answering<'a> {
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
         self.edge.counts.count(self.result, self.since.elapsed());
+        self.span.record("result", self.result);
     }
 }

@@ -113,6 +113,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// days; leave at least 96 hours).
     async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError>;
 
+    /// Takes the bodies of up to `limit` messages behind `after`, received before `before`, that nobody is owed and no
+    /// dead letter keeps, and what was put into quarantine because of them. What is left of a message is enough to know
+    /// it when it comes again, so this may be done as soon as one likes.
+    async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError>;
+
     /// Fails unless a write would be taken now.
     async fn check(&self) -> Result<(), StoreError>;
 
@@ -152,6 +157,18 @@ pub struct Backlog {
     pub pending: u64,
     /// Deliveries given up and kept.
     pub dead: u64,
+    /// When the oldest message not yet done was stored.
+    pub oldest: Option<UnixMillis>,
+}
+
+/// How far [`Store::blank`] came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Blanked {
+    /// Bodies that went.
+    pub bodies: u64,
+    /// Where to go on; `None` when all that follow are too young.
+    pub next: Option<Seq>,
 }
 
 /// What is known of an account when nobody is pulling it.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Level};
 
 use super::Settings;
 use super::floodgate::Floodgate;
@@ -13,7 +15,8 @@ use crate::clock::Clock;
 use crate::handler::Roster;
 use crate::id::{AccountKey, CallbackToken};
 use crate::metric;
-use crate::store::{Claim, Commit, Page, PageEnds, Store, StoreError};
+use crate::span;
+use crate::store::{Claim, Commit, Intake, Page, PageEnds, Store, StoreError};
 
 /// Pages after which a pull lets other accounts have a turn.
 const PAGES_PER_TURN: u32 = 10;
@@ -62,6 +65,22 @@ pub(super) enum End {
     Stopped,
 }
 
+impl End {
+    /// Its name in traces.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Reached => "reached",
+            Self::Yielded => "yielded",
+            Self::NeedsTokenless => "needs_tokenless",
+            Self::Superseded => "superseded",
+            Self::NoProgress => "no_progress",
+            Self::Api(error) => error.class().as_str(),
+            Self::Store(_) => "store",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// What a call is made with.
 enum Ticket {
     Token(CallbackToken),
@@ -93,7 +112,27 @@ pub(super) struct Ended {
 impl Pull {
     /// Pulls until the end of a turn. A page in hand is committed even if `stop` comes.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
-        let end = self.pages(&stop).await.unwrap_or_else(|end| end);
+        let span = tracing::info_span!(
+            target: span::TARGET,
+            "pull",
+            app = %self.account.app,
+            open_kfid = %self.account.open_kfid,
+            pages = Empty,
+            end = Empty,
+            otel.status_code = Empty,
+        );
+        if let Some(callback) = self.source.wake_ups.take_callback(&self.account.open_kfid) {
+            span.follows_from(&callback);
+        }
+        let end = self
+            .pages(&stop)
+            .instrument(span.clone())
+            .await
+            .unwrap_or_else(|end| end);
+        span.record("pages", self.pages).record("end", end.as_str());
+        if matches!(end, End::NoProgress | End::Api(_) | End::Store(_)) {
+            span::failed(&span);
+        }
         Ended {
             account: self.account,
             claim: self.claim,
@@ -219,6 +258,8 @@ impl Pull {
         let batch = Batch::decode(page.items, &claim, roster, settings.first_sync_window);
         let (app, newest, received) = (claim.account.app.clone(), batch.newest(), clock.now());
         let Batch { messages, labels, .. } = batch;
+        let collected = tracing::enabled!(target: span::TARGET, Level::INFO);
+        let msgids = collected.then(|| messages.iter().map(|message| message.msgid.clone()).collect::<Vec<_>>());
         // None keeps a cursor that an empty one must never overwrite.
         let page = Page {
             claim,
@@ -231,8 +272,17 @@ impl Pull {
             Commit::Stored(stored) => {
                 floodgate.stored();
                 intake::count(&app, &labels, &stored.messages);
-                if let Some(newest) = newest {
-                    let lag = received.since(newest).as_secs_f64();
+                let intake = stored.messages.iter();
+                for (msgid, _) in msgids.iter().flatten().zip(intake).filter(|(_, i)| **i == Intake::New) {
+                    tracing::info!(target: span::TARGET, %msgid, "stored");
+                }
+                // A pull that ends with nothing new has caught up. Without this an old page would be shown until the next
+                // message comes.
+                let lag = match newest {
+                    Some(newest) => Some(received.since(newest).as_secs_f64()),
+                    None => (ends != PageEnds::More).then_some(0.0),
+                };
+                if let Some(lag) = lag {
                     metrics::gauge!(metric::SYNC_LAG_SECONDS, "app" => app.to_string()).set(lag);
                 }
                 self.claim = Some(stored.claim);

@@ -5,9 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, AppName, CallbackToken, OpenKfid};
+use crate::span;
 use crate::store::{UnansweredWakeUp, WakeUp};
 
 /// WeCom honours a callback's token for ten minutes by its own clock; we stop using it a little earlier by ours.
@@ -38,6 +40,8 @@ struct Entry {
     unsaved: Option<UnixMillis>,
     /// Number of the newest wake-up that is in the store.
     number: u64,
+    /// Span of the newest callback, if anybody collects it.
+    callback: Option<Span>,
 }
 
 impl WakeUps {
@@ -121,6 +125,11 @@ impl WakeUps {
         self.told().entries.get(open_kfid).map_or(0, |entry| entry.number)
     }
 
+    /// Takes the span of the callback that woke `open_kfid`.
+    pub(super) fn take_callback(&self, open_kfid: &OpenKfid) -> Option<Span> {
+        self.told().entries.get_mut(open_kfid)?.callback.take()
+    }
+
     /// Ticket to pull `open_kfid` with, if there is one that WeCom still honours.
     pub(super) fn token(&self, open_kfid: &OpenKfid, now: UnixMillis) -> Option<CallbackToken> {
         let told = self.told();
@@ -187,6 +196,13 @@ impl WakeUps {
 impl Entry {
     fn wake(&mut self, token: Option<CallbackToken>, now: UnixMillis) {
         self.unsaved = Some(now);
+        let current = Span::current();
+        if current
+            .metadata()
+            .is_some_and(|metadata| metadata.target() == span::TARGET)
+        {
+            self.callback = Some(current);
+        }
         if let Some(token) = token {
             self.token = Some((token, now));
         }

@@ -1,15 +1,37 @@
 //! Log lines: which are written, and in which form.
+//!
+//! What goes through the crates that carry our requests is full of secrets: the access token stands in the address of
+//! every call to WeCom. What these crates write below `info` is therefore not written, whatever the filter says.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 
-use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use tracing::{Dispatch, Metadata};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+use url::Url;
+
+use super::json::JsonLines;
+use super::panics;
+#[cfg(feature = "otel")]
+use super::traces::Traces;
+use crate::span;
+
+/// Crates that see requests, with the secrets in them, before they are encrypted. A test holds it to what is built.
+const CARRIERS: &[&str] = &[
+    "h2",
+    "hyper",
+    "hyper_util",
+    "reqwest",
+    "rustls",
+    "rustls_platform_verifier",
+];
 
 /// What is logged, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +40,8 @@ pub struct Settings {
     pub filter: Filter,
     /// Form they are written in.
     pub format: LogFormat,
+    /// Collector that traces are sent to, without `/v1/traces`. Must be `None` in a build without the feature `otel`.
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// Form of a log line. Times are UTC in both.
@@ -101,22 +125,51 @@ pub enum LogsError {
     /// This process has a subscriber or a logger already.
     #[error("log is set up already")]
     Installed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Traces are asked for and cannot be sent.
+    #[error("traces cannot be sent")]
+    Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends the log of this process to standard error, in the form that `settings` ask for.
+/// The log of this process. Traces that wait to be sent are sent when this is dropped, for two seconds at most.
+#[derive(Debug)]
+#[must_use = "traces are sent until this is dropped"]
+pub struct Logs {
+    #[cfg(feature = "otel")]
+    _traces: Option<Traces>,
+}
+
+/// Sends the log of this process to standard error, in the form that `settings` ask for, panics included; and its
+/// traces to the collector, if there is one.
 ///
 /// # Errors
 ///
-/// [`LogsError::Installed`] if somebody did so before. Theirs stays.
-pub fn init_logs(settings: &Settings) -> Result<(), LogsError> {
+/// [`LogsError::Installed`] if somebody did so before. Theirs stays. [`LogsError::Traces`] if they cannot be sent from
+/// this machine or build.
+pub fn init_logs(settings: &Settings) -> Result<Logs, LogsError> {
     let colours = if io::stderr().is_terminal() {
         Colours::Yes
     } else {
         Colours::No
     };
-    dispatch(settings, io::stderr, colours)
+    let subscriber = Registry::default().with(lines(settings, io::stderr, colours));
+    #[cfg(feature = "otel")]
+    let (subscriber, logs) = {
+        let traces = settings.otlp_endpoint.as_ref().map(Traces::to).transpose();
+        let traces = traces.map_err(LogsError::Traces)?;
+        let layer = traces.as_ref().map(Traces::layer);
+        (subscriber.with(layer), Logs { _traces: traces })
+    };
+    #[cfg(not(feature = "otel"))]
+    let logs = if settings.otlp_endpoint.is_none() {
+        Logs {}
+    } else {
+        return Err(LogsError::Traces("this build has not the feature `otel`".into()));
+    };
+    Dispatch::new(subscriber)
         .try_init()
-        .map_err(|error| LogsError::Installed(error.into()))
+        .map_err(|error| LogsError::Installed(error.into()))?;
+    panics::log();
+    Ok(logs)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,19 +178,33 @@ enum Colours {
     No,
 }
 
-fn dispatch<W>(settings: &Settings, writer: W, colours: Colours) -> Dispatch
+/// What writes the lines.
+fn lines<W>(settings: &Settings, writer: W, colours: Colours) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&*settings.filter.0))
+    let lines = tracing_subscriber::fmt::layer()
         .with_timer(SystemTime)
         .with_ansi(colours == Colours::Yes)
         .with_writer(writer);
-    match settings.format {
-        LogFormat::Text => lines.into(),
-        LogFormat::Json => lines.json().flatten_event(true).into(),
+    let lines = match settings.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.event_format(JsonLines).boxed(),
+    };
+    // Without the hint nobody could know that `debug!` is off, and each would be asked about.
+    let may_be_written = filter_fn(may_be_written).with_max_level_hint(LevelFilter::TRACE);
+    let filter = EnvFilter::new(&*settings.filter.0).and(may_be_written);
+    lines.with_filter(filter).boxed()
+}
+
+/// Whether what `metadata` describes may be written under any filter at all.
+fn may_be_written(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let from = target.split("::").next().unwrap_or(target);
+    if CARRIERS.contains(&from) {
+        return *metadata.level() <= LevelFilter::INFO;
     }
+    target != span::TARGET
 }
 
 #[cfg(test)]
@@ -162,18 +229,24 @@ mod tests {
 
     /// The log of three lines, each at another level, under `filter`.
     fn log(filter: &str, format: LogFormat) -> Vec<String> {
+        log_of(filter, format, || {
+            tracing::warn!(attempt = 2, "handler failed");
+            tracing::info!("page committed");
+            tracing::debug!("token refreshed");
+        })
+    }
+
+    /// The log of what `write` writes, under `filter`.
+    fn log_of(filter: &str, format: LogFormat, write: impl FnOnce()) -> Vec<String> {
         let paper = Paper::default();
         let settings = Settings {
             filter: Filter::new(filter).unwrap(),
             format,
+            otlp_endpoint: None,
         };
         let writer = paper.clone();
-        let dispatch = dispatch(&settings, move || writer.clone(), Colours::No);
-        tracing::dispatcher::with_default(&dispatch, || {
-            tracing::warn!(attempt = 2, "handler failed");
-            tracing::info!("page committed");
-            tracing::debug!("token refreshed");
-        });
+        let subscriber = Registry::default().with(lines(&settings, move || writer.clone(), Colours::No));
+        tracing::subscriber::with_default(subscriber, write);
         let bytes = paper.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
@@ -194,6 +267,87 @@ mod tests {
         assert_eq!(line["attempt"], 2);
         assert_eq!(line["level"], "WARN");
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+
+    #[test]
+    fn a_json_line_begins_with_what_every_line_has_and_tells_an_error_with_its_causes() {
+        let lines = log_of("info", LogFormat::Json, || {
+            let error = LogsError::Traces(Box::new(io::Error::other("no route\nto \"host\"")));
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, ok = false, share = 0.5, handler = %"bot", "a line of its own");
+        });
+        assert_eq!(lines.len(), 1);
+        let head = r#","level":"ERROR","target":"wecom_kf::telemetry::logs::tests","message":"a line of its own","#;
+        assert!(
+            lines[0].starts_with(r#"{"timestamp":"20"#) && lines[0].contains(head),
+            "{}",
+            lines[0]
+        );
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["error"], "traces cannot be sent: no route\nto \"host\"");
+        assert_eq!(
+            (&line["ok"], &line["share"], &line["handler"]),
+            (&false.into(), &0.5.into(), &"bot".into())
+        );
+    }
+
+    #[test]
+    fn what_carries_secrets_is_silent_below_info_whatever_the_filter_says() {
+        for filter in ["trace", "hyper_util=trace", "hyper_util::client=trace,reqwest=debug"] {
+            let lines = log_of(filter, LogFormat::Text, || {
+                tracing::trace!(target: "hyper_util::client::legacy", "GET /?access_token=1");
+                tracing::debug!(target: "reqwest", "GET /?access_token=2");
+                tracing::debug!(target: "hyper_util", "GET /?access_token=3");
+            });
+            assert_eq!(lines, [""; 0], "{filter}");
+        }
+        let told = || tracing::warn!(target: "hyper_util::client", "odd");
+        assert_eq!(log_of("info", LogFormat::Text, told).len(), 1);
+        let spans = || tracing::info_span!(target: span::TARGET, "pull").in_scope(|| tracing::info!("committed"));
+        assert!(
+            !log_of("trace", LogFormat::Text, spans)[0].contains("pull"),
+            "spans are not for the log"
+        );
+    }
+
+    /// A new dependency that logs has to be judged: does it see requests?
+    #[test]
+    fn every_crate_that_logs_is_known_to_carry_secrets_or_to_be_harmless() {
+        let harmless = [
+            "generator", // of loom, which nothing here is built with
+            "jni",       // Android
+            "loom",
+            "quinn", // HTTP/3, not built
+            "quinn-proto",
+            "quinn-udp",
+            "tracing", // carry what is logged, and log nothing
+            "tracing-log",
+            "tracing-opentelemetry",
+            "tracing-serde",
+            "tracing-subscriber",
+            "wecom-kf",
+        ];
+        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+        let lock: toml::Table = lock.parse().unwrap();
+        let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+        let loggers = lock["package"].as_array().unwrap().iter().filter(|package| {
+            let dependencies = package.get("dependencies").and_then(toml::Value::as_array);
+            dependencies.is_some_and(|all| {
+                all.iter().map(text).any(|name| {
+                    let name = name.split(' ').next().unwrap_or_default();
+                    ["log", "tracing", "tracing-core"].contains(&name)
+                })
+            })
+        });
+        let names: Vec<_> = loggers.map(|package| text(&package["name"])).collect();
+        assert!(names.contains(&"reqwest".to_owned()), "{names:?}");
+        for name in names {
+            let known = CARRIERS.contains(&&*name.replace('-', "_")) || harmless.contains(&&*name);
+            assert!(
+                known,
+                "{name} logs: put it into CARRIERS unless it never sees a request"
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::{self, MissedTickBehavior};
 
+use super::process;
+use crate::clock::{Clock as _, SystemClock, UnixMillis};
 use crate::metric;
 
 /// Upper bounds of what is measured in seconds: from a callback's answer, which takes microseconds, to a handler that
@@ -14,6 +16,9 @@ use crate::metric;
 const SECONDS: [f64; 17] = [
     0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
+
+/// Upper bounds of what is counted in rows.
+const ROWS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 2500.0];
 
 /// How often samples are moved into buckets when nobody asks for them: until then each takes memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -41,11 +46,16 @@ pub fn init_metrics() -> Result<Metrics, MetricsError> {
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| MetricsError::Installed(error.into()))?;
     metric::describe();
+    metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let now = SystemClock.now().since(UnixMillis(0));
+    metrics::gauge!(metric::PROCESS_START_SECONDS).set(now.as_secs_f64());
     Ok(Metrics(handle))
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
-    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), &ROWS)
 }
 
 impl Metrics {
@@ -53,7 +63,10 @@ impl Metrics {
     #[must_use]
     pub fn renderer(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
         let handle = self.0.clone();
-        Arc::new(move || handle.render())
+        Arc::new(move || {
+            process::measure();
+            handle.render()
+        })
     }
 
     /// Keeps memory bounded while nobody fetches the metrics. Runs until it is dropped.
@@ -86,7 +99,7 @@ mod tests {
             metrics::histogram!(metric::CALLBACK_SECONDS).record(0.003);
             metrics::counter!(metric::SYNC_PAGES, "app" => "main").increment(1);
         });
-        let text = render();
+        let text = metrics::with_local_recorder(&recorder, || render());
         for line in [
             "# HELP wecom_kf_callback_duration_seconds Time from",
             "# TYPE wecom_kf_callback_duration_seconds histogram",
@@ -95,6 +108,7 @@ mod tests {
             "wecom_kf_callback_duration_seconds_count 1",
             "# HELP wecom_kf_sync_pages_total ",
             "wecom_kf_sync_pages_total{app=\"main\"} 1",
+            "# TYPE process_resident_memory_bytes gauge",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

@@ -209,7 +209,7 @@ async fn thousands_that_dawdle_are_closed_in_time_while_callbacks_are_answered()
 async fn ten_times_more_callers_than_places_cost_no_memory_and_no_message() {
     const PLACES: usize = 64;
     let stage = Stage::with_accounts(2, Pace::Fast).await;
-    stage.configure("[server]", &format!("max_connections = {PLACES}"));
+    stage.change("[server]", &format!("[server]\nmax_connections = {PLACES}"));
     let server = stage.start();
     let end = Instant::now() + siege();
     let request: Arc<[u8]> = request(&stage, "close").into();

@@ -11,11 +11,15 @@ mod endpoints;
 mod front;
 mod hostile_clients;
 mod load;
+mod metrics;
 mod outages;
+mod privacy;
 mod proxies;
 mod receiver;
 mod server;
 mod stage;
+#[cfg(feature = "otel")]
+mod traces;
 mod units;
 mod wire;
 

@@ -18,7 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running server. Killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    log: Receiver<String>,
+    /// Lines of its log before it listened.
+    pub(crate) first_lines: Vec<String>,
+    /// Those after, up to its end.
+    pub(crate) log: Receiver<String>,
     pub(crate) callbacks: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -62,21 +65,21 @@ impl Server {
                 let _ = send.send(line);
             }
         });
-        let mut seen = String::new();
+        let mut first_lines = Vec::new();
         loop {
             let line = log
                 .recv_timeout(PATIENCE)
-                .unwrap_or_else(|_| panic!("the server does not listen: {seen}"));
+                .unwrap_or_else(|_| panic!("the server does not listen: {}", first_lines.join("\n")));
             if let Some((callbacks, admin)) = listening(&line) {
                 return Self {
                     child,
                     log,
+                    first_lines,
                     callbacks,
                     admin,
                 };
             }
-            seen.push_str(&line);
-            seen.push('\n');
+            first_lines.push(line);
         }
     }
 
@@ -124,7 +127,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if thread::panicking() {
-            let log: Vec<_> = self.log.try_iter().collect();
+            let log: Vec<_> = self.first_lines.drain(..).chain(self.log.try_iter()).collect();
             let tail = log.iter().skip(log.len().saturating_sub(40));
             eprintln!("the server's last words:");
             tail.for_each(|line| eprintln!("{line}"));

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -113,7 +113,20 @@ impl Stage {
         std::fs::write(&self.config, config + text).expect("the config can be written");
     }
 
-    /// Starts a server, and tells WeCom where it listens.
+    /// Where the config is.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Callback token and EncodingAESKey.
+    pub(crate) fn callback_keys(&self) -> [&str; 2] {
+        [
+            self.keys.token.expose_secret(),
+            self.keys.encoding_aes_key.expose_secret(),
+        ]
+    }
+
+    /// Starts a server on this stage's config and store, and tells WeCom where it listens.
     pub(crate) fn start(&self) -> Server {
         self.announced(Server::start(&self.config))
     }
@@ -191,13 +204,6 @@ impl Stage {
     /// Accounts that customers talk to.
     pub(crate) fn accounts(&self) -> Vec<OpenKfid> {
         self.accounts.lock().unwrap().clone()
-    }
-
-    /// Adds `line` to `section` of the config. For servers that are started afterwards.
-    pub(crate) fn configure(&self, section: &str, line: &str) {
-        let text = std::fs::read_to_string(&self.config).expect("the config can be read");
-        let text = text.replacen(section, &format!("{section}\n{line}"), 1);
-        std::fs::write(&self.config, text).expect("the config can be written");
     }
 
     /// A genuine callback that the first account has news.

@@ -263,6 +263,8 @@ pub(crate) async fn backlog_counts_handlers_no_longer_configured(bench: &impl Be
         .collect();
     assert_eq!(counts, [("bot", 2, 0), ("gone", 2, 1), ("idle", 0, 0)]);
     assert_eq!((backlog[0].id, backlog[1].id), (bot, gone));
+    let oldest: Vec<_> = backlog.iter().map(|of| of.oldest).collect();
+    assert_eq!(oldest, [Some(NOW), Some(NOW), None]);
 }
 
 pub(crate) async fn what_is_owed_to_one_handler_can_be_forgotten_step_by_step(bench: &impl Bench) {

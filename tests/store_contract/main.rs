@@ -84,6 +84,9 @@ macro_rules! run_on {
                         what_is_owed_or_dead_is_kept,
                         one_message_from_a_clock_that_was_ahead_does_not_keep_the_others,
                         a_pruned_message_counts_as_new,
+                        a_message_within_its_retention_is_known_however_often_one_prunes,
+                        a_body_goes_before_its_message_which_is_known_all_the_same,
+                        what_is_owed_or_dead_keeps_its_body,
                     }
                 }
 

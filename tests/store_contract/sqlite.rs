@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use wecom_kf::id::CallbackToken;
-use wecom_kf::store::{Intake, NewMessage, Settings, Store, StoreError, WakeUp, open, open_operator};
+use wecom_kf::store::{Intake, NewMessage, Seq, Settings, Store, StoreError, WakeUp, open, open_operator};
 
 use crate::bench::{Bench, NOW, account, commit, json, last_page, msgids, owed, page, register, store_messages, text};
 
@@ -333,4 +333,27 @@ async fn pruning_gives_most_of_the_room_back() {
     while store.prune(tomorrow, 200).await.unwrap() > 0 {}
     drop(store);
     assert!(size() < full / 4, "{} of {full} bytes are left", size());
+}
+
+#[tokio::test]
+async fn a_body_that_was_blanked_is_gone_from_the_disk_with_what_contradicted_it() {
+    let bench = SqliteBench::default();
+    let store = bench.open();
+    let said = |what: &str| NewMessage {
+        body: json(&format!(r#"{{"text":"{what}"}}"#)),
+        ..text("m1", "wm1", &[])
+    };
+    store_messages(&store, vec![said("between you and me")]).await;
+    store_messages(&store, vec![said("between us and them")]).await;
+    drop(store);
+    // Nobody has it open: all there is stands in the one file.
+    let on_disk = || String::from_utf8_lossy(&fs::read(bench.path()).unwrap()).into_owned();
+    assert!(on_disk().contains("between you and me") && on_disk().contains("between us and them"));
+
+    let store = bench.open();
+    let later = NOW.plus(Duration::from_secs(1));
+    assert_eq!(store.blank(later, Seq::default(), 10).await.unwrap().bodies, 1);
+    drop(store);
+    assert!(!on_disk().contains("between"), "something is left");
+    assert!(on_disk().contains("m1"), "the message is still known");
 }

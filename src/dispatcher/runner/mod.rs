@@ -118,6 +118,7 @@ impl Runner {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        self.show_breaker();
         let news = self.store.news();
         // The first read is for whoever has waited longest.
         let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);

@@ -104,9 +104,15 @@ impl Runner {
         }
     }
 
+    /// Tells the metrics how the breaker stands; also at the start, so that an alert has something to look at.
+    pub(super) fn show_breaker(&self) {
+        let open = f64::from(u8::from(self.breaker.is_open()));
+        metrics::gauge!(metric::BREAKER_OPEN, "handler" => self.member.name().to_string()).set(open);
+    }
+
     pub(super) fn breaker_changed(&self) {
         let (handler, open) = (self.member.name(), self.breaker.is_open());
-        metrics::gauge!(metric::BREAKER_OPEN, "handler" => handler.to_string()).set(f64::from(u8::from(open)));
+        self.show_breaker();
         if open {
             tracing::error!(%handler, "handler fails for everybody: only probing it until it answers, nothing is buried");
         } else {

@@ -11,10 +11,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::{BoxError, Context, ErasedHandler, HandlerError, Outcome};
 use crate::message::Message;
 use crate::metric;
+use crate::span;
 
 /// Longest text kept of what went wrong, in characters.
 const REASON_CHARS: usize = 500;
@@ -94,8 +97,23 @@ impl From<Result<Outcome, HandlerError>> for Attempt {
 /// Hands `message` to `handler` and waits until it is done or the deadline has come.
 pub(super) async fn run(handler: &dyn ErasedHandler, cx: &Context, message: &Message) -> Attempt {
     let began = Instant::now();
-    let attempt = contained(handler, cx, message, began).await;
     let name = cx.handler().as_str();
+    let span = tracing::info_span!(
+        target: span::TARGET,
+        "attempt",
+        handler = name,
+        app = %cx.account().app,
+        open_kfid = %cx.account().open_kfid,
+        msgid = %message.msgid,
+        attempt = cx.attempt(),
+        result = Empty,
+        otel.status_code = Empty,
+    );
+    let attempt = contained(handler, cx, message, began).instrument(span.clone()).await;
+    span.record("result", attempt.result());
+    if !matches!(attempt, Attempt::Done | Attempt::Skip) {
+        span::failed(&span);
+    }
     metrics::counter!(metric::DELIVERIES, "handler" => name.to_owned(), "result" => attempt.result()).increment(1);
     metrics::histogram!(metric::DELIVERY_SECONDS, "handler" => name.to_owned()).record(began.elapsed());
     attempt

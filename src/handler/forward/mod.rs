@@ -66,6 +66,7 @@ const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Where and how to forward.
 #[derive(Clone)]
@@ -111,6 +112,7 @@ pub struct Forward {
     uri: Uri,
     signing_secrets: Vec<SigningSecret>,
     clock: Arc<dyn Clock>,
+    traceparent: fn() -> Option<String>,
 }
 
 impl fmt::Debug for Forward {
@@ -198,14 +200,21 @@ impl Forward {
             url,
             signing_secrets,
             clock,
+            traceparent: || None,
         })
+    }
+
+    /// Sends what `traceparent` returns, if it does, as the header of that name: the span that the attempt belongs to.
+    #[must_use]
+    pub fn with_traceparent(self, traceparent: fn() -> Option<String>) -> Self {
+        Self { traceparent, ..self }
     }
 
     async fn post(&self, cx: &Context, body: Vec<u8>) -> Result<Response<Incoming>, HandlerError> {
         let id = cx.delivery_id();
         let timestamp = self.clock.now().as_secs();
         let signature = signature::of(&self.signing_secrets, id, timestamp, &body);
-        let request = Request::post(self.uri.clone())
+        let mut request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header(
                 USER_AGENT,
@@ -213,10 +222,12 @@ impl Forward {
             )
             .header(&WEBHOOK_ID, id)
             .header(&WEBHOOK_TIMESTAMP, timestamp)
-            .header(&WEBHOOK_SIGNATURE, signature)
-            .body(Full::from(body))
-            // Unwrap safety: ids and signatures are letters and digits.
-            .expect("a request of valid parts");
+            .header(&WEBHOOK_SIGNATURE, signature);
+        if let Some(traceparent) = (self.traceparent)() {
+            request = request.header(&TRACEPARENT, traceparent);
+        }
+        // Unwrap safety: ids, signatures and span ids are letters and digits.
+        let request = request.body(Full::from(body)).expect("a request of valid parts");
         self.http.request(request).await.map_err(|error| {
             let unreachable = error.is_connect();
             let source = Box::new(Failure::Transport(error));

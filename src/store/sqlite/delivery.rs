@@ -23,10 +23,20 @@ pub(super) fn backlog(conn: &Connection) -> rusqlite::Result<Vec<Backlog>> {
     let pending = counts(
         conn,
         // In the order of the primary key, so that a million rows are counted without being sorted.
-        "SELECT handler_id, count(*) FROM delivery GROUP BY shard, handler_id",
+        "SELECT handler_id, count(*), min(seq) FROM delivery GROUP BY shard, handler_id",
     )?;
-    let dead = counts(conn, "SELECT handler_id, count(*) FROM dead GROUP BY handler_id")?;
-    let count = |counts: &BTreeMap<HandlerId, u64>, id| counts.get(&id).copied().unwrap_or(0);
+    let dead = counts(
+        conn,
+        "SELECT handler_id, count(*), min(seq) FROM dead GROUP BY handler_id",
+    )?;
+    let count = |counts: &BTreeMap<HandlerId, Count>, id| counts.get(&id).map_or(0, |count| count.rows);
+    let mut received = conn.prepare_cached("SELECT recv_ms FROM message WHERE seq = ?1")?;
+    let mut oldest = |id| {
+        let first = pending.get(&id).map(|count: &Count| count.first.0);
+        first
+            .map(|seq| received.query_row([seq], |row| row.get(0).map(UnixMillis)))
+            .transpose()
+    };
     conn.prepare_cached("SELECT handler_id, name FROM handler ORDER BY handler_id")?
         .query_map([], |row| {
             let id = HandlerId(row.get(0)?);
@@ -35,18 +45,28 @@ pub(super) fn backlog(conn: &Connection) -> rusqlite::Result<Vec<Backlog>> {
                 handler: row::handler_name(row, 1)?,
                 pending: count(&pending, id),
                 dead: count(&dead, id),
+                oldest: oldest(id)?,
             })
         })?
         .collect()
 }
 
-fn counts(conn: &Connection, sql: &str) -> rusqlite::Result<BTreeMap<HandlerId, u64>> {
+/// Rows of one handler.
+struct Count {
+    rows: u64,
+    /// The first of them.
+    first: Seq,
+}
+
+fn counts(conn: &Connection, sql: &str) -> rusqlite::Result<BTreeMap<HandlerId, Count>> {
     let mut sums = BTreeMap::new();
     let mut counted = conn.prepare_cached(sql)?;
     let mut rows = counted.query([])?;
     while let Some(row) = rows.next()? {
-        let count: i64 = row.get(1)?;
-        *sums.entry(HandlerId(row.get(0)?)).or_default() += count.unsigned_abs();
+        let (count, first): (i64, Seq) = (row.get(1)?, Seq(row.get(2)?));
+        let sum = sums.entry(HandlerId(row.get(0)?)).or_insert(Count { rows: 0, first });
+        sum.rows += count.unsigned_abs();
+        sum.first = sum.first.min(first);
     }
     Ok(sums)
 }

@@ -24,8 +24,8 @@ use self::reader::Reader;
 use self::wal::Reading;
 use self::writer::Writer;
 use super::{
-    AccountState, Backlog, Bell, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, News, Page,
-    Pending, Position, Room, Store, StoreError, WakeUp,
+    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, News,
+    Page, Pending, Position, Room, Seq, Store, StoreError, WakeUp,
 };
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName};
@@ -209,6 +209,20 @@ impl Store for SqliteStore {
                 let deleted = prune::delete(conn, &seqs)?;
                 prune::give_back(conn)?;
                 Ok(deleted)
+            })
+            .await
+    }
+
+    async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError> {
+        let (seqs, next) = self
+            .counter
+            .read(move |conn| prune::with_body(conn, before, after, limit))
+            .await?;
+        self.writer
+            .write(seqs.len(), move |conn, _| {
+                let blanked = prune::blank(conn, &seqs, next)?;
+                prune::give_back(conn)?;
+                Ok(blanked)
             })
             .await
     }

@@ -118,12 +118,12 @@ impl<'a> Pass<'a> {
         Ok(Intake::New)
     }
 
-    /// Sorts a message that is already stored by whether it still says the same.
+    /// Sorts a message that is already stored by whether it still says the same. One without its body is not compared.
     fn compare(&self, message: &NewMessage) -> rusqlite::Result<Intake> {
         let (seq, same): (i64, bool) = self
             .conn
             .prepare_cached(
-                "SELECT seq, body = ?4 FROM message WHERE account_id = ?1 AND send_time = ?2 AND msgid = ?3",
+                "SELECT seq, body IN (?4, '') FROM message WHERE account_id = ?1 AND send_time = ?2 AND msgid = ?3",
             )?
             .query_row(
                 params![

@@ -5,9 +5,13 @@
 //! coming in the WAL grew to gigabytes, which the next start had to read. So the writer makes the checkpoint itself, and
 //! keeps our readers out for the few milliseconds that it takes. Other processes that read are not waited for.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::Connection;
+
+use crate::metric;
 
 /// Length of the WAL, in pages of the database, that is worth a checkpoint: 16 MiB. A start reads that in a moment, and
 /// pages that change often are moved once for many changes.
@@ -19,14 +23,20 @@ pub(super) type Reading = Arc<RwLock<()>>;
 /// The WAL, as the one connection that writes sees it.
 #[derive(Debug)]
 pub(super) struct Wal {
+    /// Where it is. `None` for a database that is in no file.
+    file: Option<PathBuf>,
     reading: Reading,
     /// Length at which the next checkpoint is made.
     due_at: i64,
 }
 
 impl Wal {
-    pub(super) fn new(reading: Reading) -> Self {
-        Self { reading, due_at: LONG }
+    pub(super) fn new(conn: &Connection, reading: Reading) -> Self {
+        Self {
+            file: conn.path().map(|path| format!("{path}-wal").into()),
+            reading,
+            due_at: LONG,
+        }
     }
 
     /// Makes a checkpoint if one is due. To be called between two transactions.
@@ -47,6 +57,10 @@ impl Wal {
                     self.due_at + LONG
                 }
             };
+        }
+        // Only a write changes its size.
+        if let Some(Ok(file)) = self.file.as_ref().map(fs::metadata) {
+            metrics::gauge!(metric::STORE_WAL_BYTES).set(file.len() as f64);
         }
     }
 }

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::damage::Damage;
 use super::failure::Failure;
 use super::wal::{Reading, Wal};
 use super::worker::Worker;
+use crate::metric;
 use crate::store::{Bell, ShardSet, StoreError};
 
 /// How many commands may wait.
@@ -33,7 +35,10 @@ impl Writer {
     /// Starts the thread, which writes through `conn` and rings `bell` for the shards of what it committed.
     /// `reading` is held by those who read beside it.
     pub(super) fn start(conn: Connection, bell: Arc<Bell>, damage: Damage, reading: Reading) -> std::io::Result<Self> {
-        let work = move |commands| serve(&conn, commands, &bell, &damage, Wal::new(reading));
+        let work = move |commands| {
+            let wal = Wal::new(&conn, reading);
+            serve(&conn, commands, &bell, &damage, wal);
+        };
         Worker::start("kf-store-write", QUEUE, work).map(Self)
     }
 
@@ -162,6 +167,10 @@ enum Undone {
 }
 
 fn commit(conn: &Connection, group: &mut [Box<dyn Command>]) -> Result<ShardSet, Undone> {
+    let (began, rows) = (
+        Instant::now(),
+        group.iter().map(|command| command.rows()).sum::<usize>(),
+    );
     let not_committed = |error| Undone::Transaction(Failure::from(error));
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).map_err(not_committed)?;
     let mut news = ShardSet::default();
@@ -171,5 +180,7 @@ fn commit(conn: &Connection, group: &mut [Box<dyn Command>]) -> Result<ShardSet,
             .map_err(|error| Undone::Command(error.into()))?;
     }
     transaction.commit().map_err(not_committed)?;
+    metrics::histogram!(metric::STORE_COMMIT_SECONDS).record(began.elapsed());
+    metrics::histogram!(metric::STORE_COMMIT_ROWS).record(rows as f64);
     Ok(news)
 }

@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName};
 use crate::store::{
-    AccountState, Backlog, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, News, Page, Pending,
-    Position, Room, Store, StoreError, WakeUp,
+    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, News, Page,
+    Pending, Position, Room, Seq, Store, StoreError, WakeUp,
 };
 
 /// What happens to a commit.
@@ -178,6 +178,10 @@ impl Store for Watched {
 
     async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
         self.inner.prune(before, limit).await
+    }
+
+    async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError> {
+        self.inner.blank(before, after, limit).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

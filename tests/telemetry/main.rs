@@ -1,4 +1,11 @@
-//! Subscriber and recorder are installed once a process, so this file is a test binary of its own.
+//! What is told about the process, and to whom. Subscriber and recorder are installed once a process, so this is a test
+//! binary of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod panics;
+mod promql;
+mod watching;
 
 use wecom_kf::metric;
 use wecom_kf::telemetry::{Filter, LogFormat, LogsError, MetricsError, Settings, init_logs, init_metrics};
@@ -8,8 +15,9 @@ fn a_second_log_is_an_error_and_the_first_stays() {
     let settings = Settings {
         filter: Filter::new("off").unwrap(),
         format: LogFormat::Text,
+        otlp_endpoint: None,
     };
-    init_logs(&settings).unwrap();
+    let _logs = init_logs(&settings).unwrap();
     assert!(matches!(init_logs(&settings), Err(LogsError::Installed(_))));
 }
 
