@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{House, customer, named, number};
 use crate::dispatcher::Settings;
-use crate::handler::{Context, Handler, HandlerError, Outcome, Policy, from_fn};
+use crate::handler::{Context, Handler, HandlerError, Outcome, Policy, Registration, from_fn};
 use crate::message::Message;
 use crate::store::{Lane, Position, Seq, Shard};
 
@@ -120,9 +120,9 @@ async fn a_customer_with_a_long_queue_holds_up_nobody_else_and_keeps_its_order()
     assert!(hot.is_sorted(), "in order: {hot:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_urgent_message_overtakes_the_backlog_of_other_customers_but_not_its_own() {
-    let (heard, mut order) = mpsc::unbounded_channel();
+/// A handler that takes one message at a time, when it is given a turn, and what it then `tells` of each.
+fn in_turns(tells: fn(&Message) -> String) -> (Registration, Arc<Semaphore>, mpsc::UnboundedReceiver<String>) {
+    let (heard, order) = mpsc::unbounded_channel();
     let turn = Arc::new(Semaphore::new(0));
     let handler = from_fn({
         let turn = Arc::clone(&turn);
@@ -130,7 +130,7 @@ async fn an_urgent_message_overtakes_the_backlog_of_other_customers_but_not_its_
             let (heard, turn) = (heard.clone(), Arc::clone(&turn));
             async move {
                 turn.acquire().await.unwrap().forget();
-                heard.send(message.msgid.to_string()).unwrap();
+                heard.send(tells(&message)).unwrap();
                 Ok(Outcome::Done)
             }
         }
@@ -140,7 +140,13 @@ async fn an_urgent_message_overtakes_the_backlog_of_other_customers_but_not_its_
         timeout: Duration::from_secs(3600 * 24),
         ..Policy::default()
     };
-    let mut house = House::with(vec![named("bot", handler).with_policy(one_by_one)]).await;
+    (named("bot", handler).with_policy(one_by_one), turn, order)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_urgent_message_overtakes_the_backlog_of_other_customers_but_not_its_own() {
+    let (bot, turn, mut order) = in_turns(|message| message.msgid.to_string());
+    let mut house = House::with(vec![bot]).await;
     let names: Vec<String> = (0..400).map(|n| format!("wm{n}")).collect();
     house
         .receive(&names.iter().map(String::as_str).collect::<Vec<_>>())
@@ -178,25 +184,8 @@ async fn an_urgent_message_overtakes_the_backlog_of_other_customers_but_not_its_
 
 #[tokio::test(start_paused = true)]
 async fn more_urgent_customers_than_one_look_reads_overtake_too() {
-    let (heard, mut order) = mpsc::unbounded_channel();
-    let turn = Arc::new(Semaphore::new(0));
-    let handler = from_fn({
-        let turn = Arc::clone(&turn);
-        move |_, message| {
-            let (heard, turn) = (heard.clone(), Arc::clone(&turn));
-            async move {
-                turn.acquire().await.unwrap().forget();
-                heard.send(customer(&message)).unwrap();
-                Ok(Outcome::Done)
-            }
-        }
-    });
-    let one_by_one = Policy {
-        concurrency: 1,
-        timeout: Duration::from_secs(3600 * 24),
-        ..Policy::default()
-    };
-    let mut house = House::with(vec![named("bot", handler).with_policy(one_by_one)]).await;
+    let (bot, turn, mut order) = in_turns(customer);
+    let mut house = House::with(vec![bot]).await;
     let account = house.claim.account.clone();
     let of_one_shard = |prefix: &str, count| -> Vec<String> {
         let names = (0..).map(|n| format!("{prefix}{n}"));

@@ -108,6 +108,16 @@ impl House {
         self.run_with(api_base, |_| {})
     }
 
+    /// Runs a syncer that has used its only tokenless turn and is asked for another pull of `wk1`.
+    async fn run_out_of_turns(&self, api_base: &str) -> Running {
+        let syncer = self.run_with(api_base, |change| change.api.tokenless_per_minute = 1);
+        syncer.wake("wk1");
+        until("the only turn is used", async || self.store.committed().len() == 1).await;
+        syncer.wake("wk1");
+        sleep(Duration::from_millis(20)).await;
+        syncer
+    }
+
     /// Runs a syncer that waits for next to nothing, and never polls.
     fn run_with(&self, api_base: &str, change: impl FnOnce(&mut Change)) -> Running {
         let simulated = crate::simulator::Settings::default();

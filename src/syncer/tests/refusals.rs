@@ -23,11 +23,7 @@ async fn a_refused_callback_token_is_not_used_again_and_the_pull_goes_on_without
 async fn a_token_that_comes_while_a_pull_waits_for_its_tokenless_turn_is_used_at_once() {
     let house = House::new().await;
     let script = Script::new(|_, asked| nothing_new(asked)).await;
-    let syncer = house.run_with(&script.base_url, |change| change.api.tokenless_per_minute = 1);
-    syncer.wake("wk1");
-    until("the only turn is used", async || house.store.committed().len() == 1).await;
-    syncer.wake("wk1");
-    sleep(Duration::from_millis(20)).await;
+    let syncer = house.run_out_of_turns(&script.base_url).await;
     assert_eq!(script.asked().len(), 1, "it waits");
     syncer.wake_with("wk1", "ENC1");
     until("a pull with the token", async || script.asked().len() >= 2).await;

@@ -32,11 +32,7 @@ async fn a_stop_does_not_wait_for_an_answer() {
 async fn a_stop_does_not_wait_for_a_tokenless_turn() {
     let house = House::new().await;
     let script = Script::new(|_, asked| nothing_new(asked)).await;
-    let syncer = house.run_with(&script.base_url, |change| change.api.tokenless_per_minute = 1);
-    syncer.wake("wk1");
-    until("the only turn is used", async || house.store.committed().len() == 1).await;
-    syncer.wake("wk1");
-    sleep(Duration::from_millis(20)).await;
+    let syncer = house.run_out_of_turns(&script.base_url).await;
     syncer.stop().await;
 }
 

@@ -20,6 +20,13 @@ where
     address
 }
 
+fn assert_out_of_time(attempt: &Attempt) {
+    assert!(
+        matches!(attempt, Attempt::Retry { reason, .. } if reason.contains("not done")),
+        "{attempt:?}"
+    );
+}
+
 async fn never_answers(stream: TcpStream) {
     let _open = stream;
     std::future::pending().await
@@ -30,10 +37,7 @@ async fn an_endpoint_that_does_not_answer_costs_the_message_an_attempt() {
     let address = raw_endpoint(never_answers).await;
     let forwarder = forwarder(&format!("http://{address}/"), Duration::from_millis(300));
     let attempt = forwarded(&forwarder, &read("text")).await;
-    assert!(
-        matches!(&attempt, Attempt::Retry { reason, .. } if reason.contains("not done")),
-        "{attempt:?}"
-    );
+    assert_out_of_time(&attempt);
 }
 
 #[tokio::test]
@@ -197,10 +201,7 @@ async fn a_head_that_drips_ends_at_the_deadline() {
     .await;
     let forwarder = forwarder(&format!("http://{address}/"), Duration::from_secs(1));
     let attempt = forwarded(&forwarder, &read("text")).await;
-    assert!(
-        matches!(&attempt, Attempt::Retry { reason, .. } if reason.contains("not done")),
-        "{attempt:?}"
-    );
+    assert_out_of_time(&attempt);
 }
 
 #[tokio::test]
@@ -214,10 +215,7 @@ async fn an_answer_announced_for_ever_ends_at_the_deadline() {
     .await;
     let forwarder = forwarder(&format!("http://{address}/"), Duration::from_secs(1));
     let attempt = forwarded(&forwarder, &read("text")).await;
-    assert!(
-        matches!(&attempt, Attempt::Retry { reason, .. } if reason.contains("not done")),
-        "{attempt:?}"
-    );
+    assert_out_of_time(&attempt);
 }
 
 #[tokio::test]
