@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, LooseInt};
-use super::governor::Limit;
-use super::{ApiError, Call, Client, Post, Problem};
+use super::{ApiError, Ask, Call, Client, Problem};
 use crate::id::OpenKfid;
 
 /// Accounts asked for at once: the most WeCom gives.
@@ -45,15 +44,7 @@ impl Client {
         let mut known = HashSet::new();
         for page in 0..MOST_PAGES {
             let body = format!(r#"{{"offset":{},"limit":{PAGE}}}"#, page * PAGE);
-            let page = self
-                .call(Post {
-                    call: Call::AccountList,
-                    limit: Limit::Ordinary,
-                    body: &body,
-                    secret: None,
-                    read: read_page,
-                })
-                .await?;
+            let page = self.call(&Ask::post(Call::AccountList, &body), read_page).await?;
             let before = accounts.len();
             let new = page
                 .accounts

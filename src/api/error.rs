@@ -5,37 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ErrCode, ErrorClass};
-
-/// A call of WeCom's API, named by its path below `/cgi-bin/`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Call {
-    /// Get an access token for the secret.
-    GetToken,
-    /// Read a page of an account's messages.
-    SyncMsg,
-    /// List the accounts.
-    AccountList,
-}
-
-impl Call {
-    /// Path below `/cgi-bin/`, which is also its name in metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GetToken => "gettoken",
-            Self::SyncMsg => "kf/sync_msg",
-            Self::AccountList => "kf/account/list",
-        }
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::{Call, ErrCode, ErrorClass, FieldError};
 
 /// Why a call failed. Never holds a URL, a secret, a token or a body.
 ///
@@ -56,6 +26,14 @@ pub enum ApiError {
     Setup {
         /// What went wrong.
         source: Arc<dyn Error + Send + Sync>,
+    },
+    /// Not called: WeCom would not take the request.
+    #[error("{call} was not called: {source}")]
+    Invalid {
+        /// What was to be called.
+        call: Call,
+        /// Which field is wrong, and how.
+        source: FieldError,
     },
     /// WeCom says no.
     #[error("{call} was refused with errcode {code}: {errmsg}")]
@@ -156,6 +134,7 @@ impl ApiError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Setting { .. } | Self::Setup { .. } => ErrorClass::Operator,
+            Self::Invalid { .. } => ErrorClass::Permanent,
             Self::Rejected { code, .. } => match code.class() {
                 ErrorClass::Refresh => ErrorClass::Retry,
                 class => class,

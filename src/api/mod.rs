@@ -1,7 +1,7 @@
 //! Talks to WeCom's server API on behalf of one app.
 //!
 //! A [`Client`] owns everything that must exist once per app, because WeCom counts per app: the access token, the
-//! budget of calls, and the connection pool. Every failure is an [`ApiError`] that says by
+//! budget of each call, and the connection pool. Every failure is an [`ApiError`] that says by
 //! [`class`](ApiError::class) what to do about it; nothing is retried in here except that a refused access token is
 //! replaced, once.
 //!
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::id::CorpId;
@@ -19,11 +19,17 @@ use crate::id::CorpId;
 mod access_token;
 mod account;
 mod answer;
+mod call;
 mod errcode;
 mod error;
+mod field;
 mod governor;
+pub mod outgoing;
 mod pace;
 mod remedy;
+mod send_msg;
+mod send_msg_on_event;
+mod service_state;
 mod sync_msg;
 mod wire;
 
@@ -31,10 +37,16 @@ mod wire;
 mod tests;
 
 pub use account::KfAccount;
+pub use call::Call;
 pub use errcode::{ErrCode, ErrorClass};
-pub use error::{ApiError, Call, Problem};
+pub use error::{ApiError, Problem};
+pub use field::{FieldError, Unit};
 pub use governor::Budget;
+pub use outgoing::{EventMessage, Outgoing};
 pub use remedy::Remedy;
+pub use send_msg::{OutgoingMsgid, SendMsg};
+pub use send_msg_on_event::SendMsgOnEvent;
+pub use service_state::{MsgCode, ServiceSession, ServiceState, Transfer, TransferTo};
 pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
 
 use access_token::{AccessToken, AccessTokens, Grant};
@@ -52,13 +64,13 @@ pub struct Settings {
     pub secret: SecretString,
     /// Where the API is, up to but without `/cgi-bin`. A path is allowed, for gateways.
     pub api_base: String,
-    /// Calls a second, sustained, over all kinds. At least 1.
+    /// Calls a second, sustained, of each kind: WeCom counts every call of its API by itself. At least 1.
     pub calls_per_second: u32,
-    /// Calls at once after a quiet time. At least 1.
+    /// Calls of one kind at once after a quiet time. At least 1.
     pub calls_burst: u32,
     /// Pulls without a callback token in any minute. At least 1; WeCom blocks at about 10.
     pub tokenless_per_minute: u32,
-    /// Calls under way at the same time. At least 1.
+    /// Calls of one kind under way at the same time. At least 1.
     pub concurrency: usize,
     /// How long a call rests after its first 45009. Doubles up to an hour.
     pub rate_limit_pause: Duration,
@@ -77,7 +89,7 @@ impl Settings {
     pub const CALLS_BURST: u32 = 300;
     /// Below the ten a minute that WeCom punishes.
     pub const TOKENLESS_PER_MINUTE: u32 = 8;
-    /// A safe number of calls at a time; WeCom does not say where 45033 begins.
+    /// A safe number of calls of one kind at a time; WeCom does not say where 45033 begins.
     pub const CONCURRENCY: usize = 8;
     /// Shortest block that WeCom imposes.
     pub const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(60);
@@ -133,14 +145,29 @@ struct Shared {
     access_tokens: AccessTokens,
 }
 
-/// A business call: posted JSON, answered by a `T`.
-struct Post<'a, T> {
+/// A business call, apart from how its answer is read.
+struct Ask<'a> {
     call: Call,
     limit: Limit,
-    body: &'a str,
-    /// What in the body must not be quoted in an error.
-    secret: Option<&'a str>,
-    read: fn(&Answer) -> Result<T, Problem>,
+    /// What stands in the URL, beside the access token.
+    query: &'a [(&'static str, &'a str)],
+    /// JSON to post; without it the request is a GET.
+    body: Option<&'a str>,
+    /// What in the request must not be quoted in an error: tickets, and whom it is about.
+    private: &'a [&'a str],
+}
+
+impl<'a> Ask<'a> {
+    /// Posts `body`, which is JSON.
+    fn post(call: Call, body: &'a str) -> Self {
+        Self {
+            call,
+            limit: Limit::Ordinary,
+            query: &[],
+            body: Some(body),
+            private: &[],
+        }
+    }
 }
 
 impl Client {
@@ -181,19 +208,24 @@ impl Client {
     }
 
     /// Waits for a turn and makes a call; if the access token is refused, gets the next one and calls once more.
-    async fn call<T>(&self, post: Post<'_, T>) -> Result<T, ApiError> {
-        let _turn = self.0.governor.turn(post.call, post.limit).await?;
+    async fn call<T>(&self, ask: &Ask<'_>, read: fn(&Answer) -> Result<T, Problem>) -> Result<T, ApiError> {
+        let _turn = self.0.governor.turn(ask.call, ask.limit).await?;
         let token = self.access_token().await?;
-        match self.attempt(&token, &post).await {
+        match self.attempt(&token, ask, read).await {
             Err(ApiError::Rejected { code, .. }) if code.refuses_access_token() => {}
             result => return result,
         }
         let token = self.access_token().await?;
-        self.attempt(&token, &post).await
+        self.attempt(&token, ask, read).await
     }
 
     /// Calls with `token`, and notes what the answer says about it and about the limits.
-    async fn attempt<T>(&self, token: &Arc<AccessToken>, post: &Post<'_, T>) -> Result<T, ApiError> {
+    async fn attempt<T>(
+        &self,
+        token: &Arc<AccessToken>,
+        ask: &Ask<'_>,
+        read: fn(&Answer) -> Result<T, Problem>,
+    ) -> Result<T, ApiError> {
         let Shared {
             wire,
             governor,
@@ -201,16 +233,16 @@ impl Client {
             ..
         } = &*self.0;
         let request = Request {
-            call: post.call,
-            query: &[("access_token", token.expose())],
-            body: Some(post.body),
-            secrets: &[token.expose(), post.secret.unwrap_or_default()],
+            call: ask.call,
+            query: &[&[("access_token", token.expose())], ask.query].concat(),
+            body: ask.body,
+            secrets: &[&[token.expose()], ask.private].concat(),
         };
-        let result = wire.exchange(request, post.read).await;
+        let result = wire.exchange(request, read).await;
         match &result {
             Ok(_) => {
                 access_tokens.served(token);
-                governor.succeeded(post.call);
+                governor.succeeded(ask.call);
             }
             Err(error @ ApiError::Rejected { code, .. }) if code.refuses_access_token() => {
                 access_tokens.invalidate(token, error);
@@ -218,7 +250,7 @@ impl Client {
             Err(ApiError::Rejected { code, .. }) => {
                 access_tokens.served(token);
                 if code.class() == ErrorClass::RetryLong {
-                    governor.limited(post.call);
+                    governor.limited(ask.call);
                 }
             }
             Err(_) => {}
@@ -240,6 +272,12 @@ impl Client {
         };
         self.0.wire.exchange(request, read_grant).await
     }
+}
+
+/// The body of a request.
+fn json(body: &impl Serialize) -> String {
+    // Unwrap safety: bodies are structs of strings and numbers, and all keys of their maps are strings.
+    serde_json::to_string(body).expect("a request is JSON")
 }
 
 #[derive(Deserialize)]
