@@ -10,10 +10,10 @@ use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
-use crate::handler::{Forward, LogHandler, Registration, Roster, forward};
+use crate::handler::{Desk, Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks};
 use crate::id::AppName;
-use crate::store;
+use crate::store::{self, Store};
 use crate::syncer::{self, Syncer, WakeUps};
 use crate::telemetry::Metrics;
 
@@ -83,7 +83,6 @@ impl Builder {
         })?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
-        let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
 
         let mut clients = HashMap::new();
         let mut callbacks = Vec::new();
@@ -97,7 +96,10 @@ impl Builder {
             clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
         }
         let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
-        let shared = shared.collect();
+        let shared: Vec<_> = shared.collect();
+        let desk = Arc::new(desk(&shared, &store, &clock));
+        let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
+        let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let syncer = Syncer::new(clients, &store, &roster, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
@@ -194,6 +196,14 @@ pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> R
         ..api::Settings::new(app.corp_id, app.secret)
     };
     Client::new(settings, clock).map_err(|source| AppError::Client { app: app.name, source })
+}
+
+/// What handlers speak through.
+fn desk(clients: &[(AppName, Client)], store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Desk {
+    let desk = Desk::new(Arc::clone(clock)).with_store(Arc::clone(store));
+    clients.iter().fold(desk, |desk, (app, client)| {
+        desk.with_client(app.clone(), client.clone())
+    })
 }
 
 fn sync_settings(sync: &config::Sync, app: &config::App) -> syncer::Settings {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Attempt, Context, ErasedHandler, Filter, Handler, attempt};
+use super::{Attempt, Context, Desk, ErasedHandler, Filter, Handler, attempt};
 use crate::backoff::Schedule;
 use crate::id::{AccountKey, HandlerName};
 use crate::message::Message;
@@ -36,6 +36,7 @@ pub struct Registration {
     filter: Arc<Filter>,
     policy: Arc<Policy>,
     threads: Threads,
+    desk: Option<Arc<Desk>>,
     handler: Arc<dyn ErasedHandler>,
 }
 
@@ -56,6 +57,7 @@ impl Registration {
             filter: Arc::default(),
             policy: Arc::default(),
             threads: Threads::Own,
+            desk: None,
             handler: Arc::new(handler),
         }
     }
@@ -81,6 +83,13 @@ impl Registration {
     pub fn on_shared_threads(self) -> Self {
         let threads = Threads::Shared;
         Self { threads, ..self }
+    }
+
+    /// Lets it speak through `desk`. An [`App`](crate::app::App) does this for its handlers.
+    #[must_use]
+    pub fn at_desk(self, desk: Arc<Desk>) -> Self {
+        let desk = Some(desk);
+        Self { desk, ..self }
     }
 
     /// Whether it runs on the server's threads.
@@ -115,9 +124,10 @@ impl Registration {
         let cx = Context::new(
             Arc::clone(&self.name),
             account.clone(),
-            &message.msgid,
+            message,
             attempt,
             deadline,
+            self.desk.clone(),
         );
         attempt::run(&*self.handler, &cx, message).await
     }
