@@ -12,6 +12,7 @@ use hyper::body::Frame;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
+use super::calls::Api;
 use super::fault::Fault;
 use super::wecom::Wecom;
 
@@ -41,7 +42,10 @@ pub(super) enum Damage {
 
 impl Wecom {
     /// What happens to the next answer, if anything.
-    pub(super) fn damage(&mut self) -> Option<Damage> {
+    pub(super) fn damage(&mut self, api: Api) -> Option<Damage> {
+        if !self.faults.concern(api) {
+            return None;
+        }
         if self.suffers(Fault::Http5xx) {
             let status = GATEWAY_ERRORS.choose(&mut self.rng)?;
             return Some(Damage::GatewayError(*status));
@@ -62,6 +66,11 @@ impl Wecom {
     }
 }
 
+/// Closes the connection without a byte of an answer.
+pub(super) fn hang_up() -> Response<Body> {
+    answer(StatusCode::OK, JSON, Body::new(Unsteady::broken(Bytes::new())))
+}
+
 /// Puts an answer on the wire: status 200, whatever it says, unless it is damaged.
 pub(super) fn respond(json: String, damage: Option<Damage>) -> Response<Body> {
     let half = json.floor_char_boundary(json.len() / 2);
@@ -70,7 +79,7 @@ pub(super) fn respond(json: String, damage: Option<Damage>) -> Response<Body> {
         Some(Damage::GatewayError(status)) => answer(status, HTML, WEB_PAGE.into()),
         Some(Damage::WebPage) => answer(StatusCode::OK, HTML, WEB_PAGE.into()),
         Some(Damage::Truncated) => answer(StatusCode::OK, JSON, json[..half].to_owned().into()),
-        Some(Damage::ResetBeforeBody) => answer(StatusCode::OK, JSON, Body::new(Unsteady::broken(Bytes::new()))),
+        Some(Damage::ResetBeforeBody) => hang_up(),
         Some(Damage::ResetInBody) => {
             let first_half = Bytes::from(json).slice(..half);
             answer(StatusCode::OK, JSON, Body::new(Unsteady::broken(first_half)))

@@ -13,6 +13,8 @@ mod calls;
 mod control;
 mod faults;
 mod page;
+mod replies;
+mod session;
 
 /// When every test begins.
 const START: UnixMillis = UnixMillis(1_785_571_200_000);
@@ -168,7 +170,7 @@ async fn pull_everything(simulator: &Simulator, clock: &ManualClock) -> Vec<Rece
     let mut client = Client::without_token(simulator);
     let (mut book, mut seen, mut cursor) = (Vec::new(), std::collections::HashSet::new(), Value::Null);
     for _ in 0..10_000 {
-        let mut body = json!({ "open_kfid": "wk1", "limit": 7 });
+        let mut body = json!({ "open_kfid": "wk1", "limit": 20 });
         if !cursor.is_null() {
             body["cursor"] = cursor.clone();
         }
