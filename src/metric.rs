@@ -89,6 +89,8 @@ published! {
         "Attempts of a handler, by result; dead counts burials, on top of their last attempt.";
     DELIVERY_SECONDS = Histogram "wecom_kf_delivery_duration_seconds" ["handler"]
         "Time one attempt of a handler took.";
+    AUTO_REPLIES = Counter "wecom_kf_auto_replies_total" ["handler", "result"]
+        "Messages that an auto_reply had an answer to: said on which occasion, or why not.";
     DELIVERIES_PENDING = Gauge "wecom_kf_deliveries_pending" ["handler"]
         "Deliveries not yet done.";
     OLDEST_UNDELIVERED_SECONDS = Gauge "wecom_kf_oldest_undelivered_seconds" ["handler"]

@@ -67,15 +67,20 @@ impl Context {
                 msgid: Some(&msgid),
                 content: &content,
             };
-            match self.patiently(|| client.send_msg(&send)).await {
-                Ok(_) => {}
-                Err(Failed { error, .. }) if is_repeat(&error) => {}
-                Err(Failed { error, .. }) => return Err(self.why_not(client, touser, error, needed).await),
-            }
+            self.send(client, &send, needed).await?;
             self.remember(lane, index, part, &msgid).await?;
             needed -= 1;
         }
         Ok(Sent { index, msgids })
+    }
+
+    /// Has WeCom take one message, where `needed` are still to be sent.
+    pub(super) async fn send(&self, client: &Client, send: &SendMsg<'_>, needed: usize) -> Result<(), ReplyError> {
+        match self.patiently(|| client.send_msg(send)).await {
+            Ok(_) => Ok(()),
+            Err(Failed { error, .. }) if is_repeat(&error) => Ok(()),
+            Err(Failed { error, .. }) => Err(self.why_not(client, send.touser, error, needed).await),
+        }
     }
 
     pub(super) async fn welcome_as(&self, index: u32, content: EventMessage) -> Result<Sent, ReplyError> {
@@ -161,7 +166,13 @@ impl Context {
         }
     }
 
-    async fn remember(&self, lane: Lane, index: u32, part: u32, msgid: &OutgoingMsgid) -> Result<(), ReplyError> {
+    pub(super) async fn remember(
+        &self,
+        lane: Lane,
+        index: u32,
+        part: u32,
+        msgid: &OutgoingMsgid,
+    ) -> Result<(), ReplyError> {
         let Some(desk) = self.desk() else { return Ok(()) };
         let Some(store) = desk.store() else { return Ok(()) };
         let reply = SentReply {
