@@ -27,6 +27,9 @@ mod parts;
 mod session;
 mod speech;
 
+#[cfg(test)]
+mod tests;
+
 pub use budget::Budget;
 pub use desk::Desk;
 pub use error::ReplyError;

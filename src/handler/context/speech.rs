@@ -138,6 +138,7 @@ impl Context {
             };
             tries += 1;
             let pause = PAUSE.wait(tries, &mut rand::rng());
+            let pause = error.retry_after().map_or(pause, |after| after.max(pause));
             let in_time = Instant::now() + pause < self.deadline();
             if error.class() != ErrorClass::Retry || tries == TRIES || !in_time {
                 return Err(Failed { error, perhaps_done });
