@@ -12,9 +12,11 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::id::{CallbackToken, OpenKfid};
 
+mod accounts;
 mod download;
 mod failures;
 mod fake;
+mod knowledge;
 mod observed;
 mod reply;
 mod upload;
