@@ -22,7 +22,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use super::answer::Answer;
-use super::media::{Form, Opening, Range};
+use super::media::{ByteRange, Form, Opening};
 use super::{ApiError, Call, ErrCode, Problem, Settings};
 use crate::metric;
 
@@ -48,7 +48,7 @@ pub(super) enum Payload<'a> {
     /// Nothing: a GET.
     None,
     /// A part of a file to get.
-    Range(Range),
+    Range(ByteRange),
     /// JSON to post.
     Json(&'a str),
     /// A file to post.

@@ -165,11 +165,13 @@ async fn a_question_is_added_changed_and_deleted() {
     );
 }
 
+type Spoil = fn(&mut Intent);
+
 #[tokio::test]
 async fn a_question_is_held_to_its_limits() {
     let fake = fake_that_answers(DONE).await;
     let client = client(&fake.base);
-    let cases: [(fn(&mut Intent), &str); 7] = [
+    let cases: [(Spoil, &str); 7] = [
         (|intent| intent.question.clear(), "question.text.content is empty"),
         (
             |intent| intent.question = "问".repeat(201),
