@@ -30,9 +30,9 @@ const SPARE: usize = 512;
 /// How long attempts may queue while none is begun, before those under way are taken to block.
 const PATIENCE: Duration = Duration::from_millis(1);
 /// What an attempt may take without its handler being given more threads.
-const BRIEF: Duration = Duration::from_micros(200);
+const BRIEF: Duration = Duration::from_micros(100);
 /// How many attempts get a thread each after one that was not brief.
-const WARY: usize = 128;
+const WARY: usize = 32;
 /// How many may have ended, of those that queued together, before the runner is told.
 const TOLD_AT_ONCE: usize = 16;
 
