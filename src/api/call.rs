@@ -38,6 +38,8 @@ calls! {
     ServiceStateGet = "kf/service_state/get", "Ask who answers a customer.";
     ServiceStateTrans = "kf/service_state/trans", "Change who answers a customer.";
     AccountList = "kf/account/list", "List the accounts.";
+    MediaUpload = "media/upload", "Keep a file for three days.";
+    MediaGet = "media/get", "Get a file.";
 }
 
 impl fmt::Display for Call {

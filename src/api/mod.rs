@@ -24,6 +24,7 @@ mod errcode;
 mod error;
 mod governor;
 mod pace;
+mod pass;
 mod remedy;
 mod sync_msg;
 mod wire;
@@ -36,12 +37,14 @@ pub use call::Call;
 pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Problem};
 pub use governor::Budget;
+pub use pass::{BodyError, Pass, PassBody, PassError, Passed, Passing};
 pub use remedy::Remedy;
 pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
 
 use access_token::{AccessToken, AccessTokens, Grant};
 use answer::{Answer, LooseInt};
 use governor::{Governor, Limit};
+use pass::Lines;
 use wire::{Request, Wire};
 
 /// How to reach WeCom, and how gently. [`new`](Self::new) fills in the defaults.
@@ -132,6 +135,8 @@ struct Shared {
     secret: SecretString,
     wire: Wire,
     governor: Governor,
+    /// For what is passed on.
+    lines: Lines,
     access_tokens: AccessTokens,
 }
 
@@ -172,6 +177,7 @@ impl Client {
         Ok(Self(Arc::new(Shared {
             wire: Wire::new(&settings)?,
             governor: Governor::new(&settings),
+            lines: Lines::new(&settings),
             access_tokens: AccessTokens::new(clock, settings.rate_limit_pause),
             corp_id: settings.corp_id,
             secret: settings.secret,

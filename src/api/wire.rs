@@ -5,6 +5,7 @@
 //! the environment, perhaps for some other program, is not used. No compression is offered, so the bound on what is read
 //! is the bound on what is kept.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +28,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection pool to one API host.
 #[derive(Debug)]
 pub(super) struct Wire {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     /// Ends in `/cgi-bin/`.
     base: Url,
-    max_response_bytes: usize,
+    pub(super) max_response_bytes: usize,
 }
 
 /// One request. Holds secrets, so it cannot be printed.
@@ -73,17 +74,16 @@ impl Wire {
         let call = request.call;
         let started = Instant::now();
         let result = self.send(request, read).await;
-        let errcode = match &result {
-            Ok(_) => ErrCode::OK.label(),
-            Err(ApiError::Rejected { code, .. }) => code.label(),
-            Err(ApiError::Status { .. }) => "status".into(),
-            Err(ApiError::Unreadable { .. }) => "unreadable".into(),
-            Err(_) => "transport".into(),
-        };
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(call = call.as_str(), %errcode, duration_ms, "called WeCom");
-        metrics::counter!(metric::API_REQUESTS, "call" => call.as_str(), "errcode" => errcode).increment(1);
+        count(call, result.as_ref().map_or_else(said, |_| Ok(ErrCode::OK)), started);
         result
+    }
+
+    /// Where `call` is, with what belongs behind it.
+    pub(super) fn url<'a>(&self, call: Call, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{call}", self.base.path()));
+        url.query_pairs_mut().extend_pairs(query);
+        url
     }
 
     async fn send<T>(
@@ -92,9 +92,7 @@ impl Wire {
         read: impl FnOnce(&Answer) -> Result<T, Problem>,
     ) -> Result<T, ApiError> {
         let call = request.call;
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{call}", self.base.path()));
-        url.query_pairs_mut().extend_pairs(request.query);
+        let url = self.url(call, request.query.iter().copied());
         let http = match request.body {
             Some(body) => self
                 .http
@@ -125,6 +123,24 @@ impl Wire {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+}
+
+/// Counts a call that began at `since`: what WeCom said, or why that is not known.
+pub(super) fn count(call: Call, said: Result<ErrCode, &'static str>, since: Instant) {
+    let errcode = said.map_or_else(Cow::from, ErrCode::label);
+    let duration_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(call = call.as_str(), %errcode, duration_ms, "called WeCom");
+    metrics::counter!(metric::API_REQUESTS, "call" => call.as_str(), "errcode" => errcode).increment(1);
+}
+
+/// What `error` tells of WeCom's answer, for [`count`].
+pub(super) fn said(error: &ApiError) -> Result<ErrCode, &'static str> {
+    match error {
+        ApiError::Rejected { code, .. } => Ok(*code),
+        ApiError::Status { .. } => Err("status"),
+        ApiError::Unreadable { .. } => Err("unreadable"),
+        _ => Err("transport"),
     }
 }
 
