@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Call, ErrCode, ErrorClass};
+use super::{Call, ErrCode, ErrorClass, FieldError};
 
 /// Why a call failed. Never holds a URL, a secret, a token or a body.
 ///
@@ -26,6 +26,14 @@ pub enum ApiError {
     Setup {
         /// What went wrong.
         source: Arc<dyn Error + Send + Sync>,
+    },
+    /// Not called: WeCom would not take the request.
+    #[error("{call} was not called: {source}")]
+    Invalid {
+        /// What was to be called.
+        call: Call,
+        /// Which field is wrong, and how.
+        source: FieldError,
     },
     /// WeCom says no.
     #[error("{call} was refused with errcode {code}: {errmsg}")]
@@ -126,6 +134,7 @@ impl ApiError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Setting { .. } | Self::Setup { .. } => ErrorClass::Operator,
+            Self::Invalid { .. } => ErrorClass::Permanent,
             Self::Rejected { code, .. } => match code.class() {
                 ErrorClass::Refresh => ErrorClass::Retry,
                 class => class,

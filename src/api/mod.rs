@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::id::CorpId;
@@ -22,10 +22,15 @@ mod answer;
 mod call;
 mod errcode;
 mod error;
+mod field;
 mod governor;
+pub mod outgoing;
 mod pace;
 mod pass;
 mod remedy;
+mod send_msg;
+mod send_msg_on_event;
+mod service_state;
 mod sync_msg;
 mod wire;
 
@@ -36,9 +41,14 @@ pub use account::KfAccount;
 pub use call::Call;
 pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Problem};
+pub use field::{FieldError, Unit};
 pub use governor::Budget;
+pub use outgoing::{EventMessage, Outgoing};
 pub use pass::{BodyError, Pass, PassBody, PassError, Passed, Passing};
 pub use remedy::Remedy;
+pub use send_msg::{OutgoingMsgid, SendMsg};
+pub use send_msg_on_event::SendMsgOnEvent;
+pub use service_state::{MsgCode, ServiceSession, ServiceState, Transfer, TransferTo};
 pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
 
 use access_token::{AccessToken, AccessTokens, Grant};
@@ -268,6 +278,12 @@ impl Client {
         };
         self.0.wire.exchange(request, read_grant).await
     }
+}
+
+/// The body of a request.
+fn json(body: &impl Serialize) -> String {
+    // Unwrap safety: bodies are structs of strings and numbers, and all keys of their maps are strings.
+    serde_json::to_string(body).expect("a request is JSON")
 }
 
 #[derive(Deserialize)]

@@ -1,12 +1,17 @@
 //! Servers on loopback for the tests of the client: one that answers as a closure says, one that misbehaves.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame};
 use reqwest::Url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -82,6 +87,25 @@ impl Seen {
 pub(super) fn grant(access_token: &str) -> Response {
     let body = format!(r#"{{"errcode":0,"errmsg":"ok","access_token":"{access_token}","expires_in":7200}}"#);
     Response::new(Body::from(body))
+}
+
+/// An answer that begins with `bytes` and then stays silent.
+pub(super) fn endless(bytes: &'static str) -> Response {
+    Response::new(Body::new(Endless(Some(bytes))))
+}
+
+struct Endless(Option<&'static str>);
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(bytes.as_bytes()))))),
+            None => Poll::Pending,
+        }
+    }
 }
 
 /// What a misbehaving server does once it has written its bytes.

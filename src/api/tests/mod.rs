@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::fake::{Fake, Seen, Then, grant, misbehave};
+use self::fake::{Fake, Seen, Then, endless, grant, misbehave};
 use super::*;
 use crate::clock::SystemClock;
 use crate::id::{CallbackToken, OpenKfid};
@@ -15,6 +15,7 @@ use crate::id::{CallbackToken, OpenKfid};
 mod failures;
 mod fake;
 mod observed;
+mod reply;
 
 /// Neither may ever be seen outside of a request.
 const SECRET: &str = "canary-secret";
