@@ -31,6 +31,16 @@
 //!   if you care. Answers `{"msgid": "…"}`.
 //! * `POST /simulator/conversation` says one of everything. The body is empty, or has `open_kfid` and
 //!   `external_userid`. Answers `{"msgids": […]}`.
+//! * `POST /simulator/enter` lets a customer open the chat: `open_kfid`, `external_userid`, `scene`, `scene_param`, all
+//!   if you care. Answers `{"msgid": "…", "welcome_code": "…"}`, the code only for whoever may be welcomed.
+//! * `POST /simulator/tap` lets a customer tap the entry `item` (its id or its text) of the last menu they saw that has
+//!   one: `{"item": "…"}`. Answers `{"msgid": "…"}`.
+//! * `POST /simulator/session` lets a colleague act in the client: `{"change": "take", "servicer_userid": "LiMing"}`, or
+//!   `transfer` (with `other_servicer_userid`), `end`, `reopen`. Answers `{"msgid": "…"}`.
+//! * `GET /simulator/seen?open_kfid=…&external_userid=…` answers `{"seen": […]}`: the messages that were sent to
+//!   customers and accepted, in order ([`Seen`]). Either parameter may be left out, and then does not matter.
+//! * `POST /simulator/failures` lets one of those fail afterwards: `{"msgid": "…", "fail_type": 4}`. Answers the msgid
+//!   of the event that says so.
 //! * `GET /simulator/faults` answers the [`Faults`], every dial included.
 //! * `PUT /simulator/faults` replaces them:
 //!   `{"dials": {"latency": 0.5, "http_5xx": {"next": 3}}, "slowness_ms": 200}`.
@@ -62,10 +72,12 @@ use crate::id::{ExternalUserid, Msgid, OpenKfid};
 mod bell;
 mod calls;
 mod control;
+mod conversation;
 mod draft;
 mod fault;
 mod ledger;
 mod limits;
+mod media;
 mod mint;
 mod named;
 mod odd;
@@ -87,12 +99,15 @@ use bell::News;
 use world::World;
 
 pub use bell::EchoError;
+pub use calls::Api;
+pub use conversation::{Customer, Entry, Occasion, Seen, ServiceState, Servicer, UnknownEntry, UnknownReply};
 pub use draft::{Draft, DraftError};
-pub use fault::{Dial, Fault, Faults};
+pub use fault::{Dial, Fault, Faults, SendFail};
 pub use ledger::{Callbacks, Counts, Ledger, OddItem, Received, Said, Verdict, Violations};
 pub use limits::Limits;
+pub use media::MediaKind;
 pub use named::UnknownName;
-pub use settings::{Account, BellRules, CallbackTarget, Settings, TargetError};
+pub use settings::{Account, BellRules, CallbackTarget, ReplyRules, Settings, TargetError, UpgradeRange};
 pub use wecom::UnknownAccount;
 
 /// How long connections may take to end when the simulator stops.
@@ -263,6 +278,21 @@ impl Simulator {
         self.world.wecom().faults.dials.insert(fault, dial);
     }
 
+    /// Lets a reply that was accepted fail, as if WeCom found out later, and tells so (`msg_send_fail`).
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownReply`] when no such reply was accepted.
+    pub fn fail_reply(&self, open_kfid: &OpenKfid, msgid: &Msgid, fail_type: u32) -> Result<Msgid, UnknownReply> {
+        self.world.fail_reply(open_kfid, msgid, fail_type)
+    }
+
+    /// Every message to a customer that was accepted, in order.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Arc<Seen>> {
+        self.world.wecom().replies.all().to_vec()
+    }
+
     /// The truth up to now.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
@@ -322,6 +352,18 @@ impl World {
         let msgid = self.wecom().say(open_kfid, draft, now)?;
         self.ring(&News::Messages(open_kfid));
         Ok(msgid)
+    }
+
+    fn fail_reply(
+        self: &Arc<Self>,
+        open_kfid: &OpenKfid,
+        msgid: &Msgid,
+        fail_type: u32,
+    ) -> Result<Msgid, UnknownReply> {
+        let now = self.clock.now();
+        let event = self.wecom().fail_reply(open_kfid, msgid, fail_type, now)?;
+        self.ring(&News::Messages(open_kfid));
+        Ok(event)
     }
 
     fn converse(
