@@ -30,9 +30,9 @@ const SPARE: usize = 512;
 /// How long attempts may queue while none is begun, before those under way are taken to block.
 const PATIENCE: Duration = Duration::from_millis(1);
 /// What an attempt may take without its handler being given more threads.
-const BRIEF: Duration = Duration::from_micros(200);
+const BRIEF: Duration = Duration::from_micros(100);
 /// How many attempts get a thread each after one that was not brief.
-const WARY: usize = 128;
+const WARY: usize = 32;
 /// How many may have ended, of those that queued together, before the runner is told.
 const TOLD_AT_ONCE: usize = 16;
 
@@ -41,7 +41,7 @@ pub(super) struct Crew {
     /// The handler's own threads. Its one worker drives the timers and sockets of attempts, and whatever they spawn.
     /// `None` if attempts share the threads of the server.
     own: Option<Runtime>,
-    desk: Arc<Desk>,
+    board: Arc<Board>,
 }
 
 /// An attempt that ended.
@@ -54,14 +54,14 @@ struct Job {
 }
 
 /// What the runner and the threads of its handler pass to each other.
-struct Desk {
-    papers: Mutex<Papers>,
+struct Board {
+    notes: Mutex<Notes>,
     /// Enough attempts have ended to be worth a look.
     ended: Notify,
     broken_off: CancellationToken,
 }
 
-struct Papers {
+struct Notes {
     queue: VecDeque<Job>,
     /// When one was last taken from the queue, or came into an empty one.
     moved: Instant,
@@ -92,7 +92,7 @@ impl Crew {
     }
 
     fn new(own: Option<Runtime>) -> Self {
-        let papers = Papers {
+        let notes = Notes {
             queue: VecDeque::new(),
             moved: Instant::now(),
             ended: Vec::new(),
@@ -100,14 +100,14 @@ impl Crew {
             shift: 0,
             wary: 0,
         };
-        let desk = Desk {
-            papers: Mutex::new(papers),
+        let board = Board {
+            notes: Mutex::new(notes),
             ended: Notify::new(),
             broken_off: CancellationToken::new(),
         };
         Self {
             own,
-            desk: Arc::new(desk),
+            board: Arc::new(board),
         }
     }
 
@@ -117,12 +117,12 @@ impl Crew {
         match &self.own {
             Some(runtime) => {
                 let attempt = Box::pin(attempt);
-                self.desk.queue(Job { seq, attempt }, runtime.handle());
+                self.board.queue(Job { seq, attempt }, runtime.handle());
             }
             None => {
-                let report = Report::on(&self.desk, seq);
+                let report = Report::on(&self.board, seq);
                 tokio::spawn(async move {
-                    let attempt = report.desk.broken_off.run_until_cancelled(attempt).await;
+                    let attempt = report.board.broken_off.run_until_cancelled(attempt).await;
                     report.file(attempt);
                 });
             }
@@ -133,18 +133,18 @@ impl Crew {
     pub(super) async fn ended(&self) -> Vec<Ended> {
         loop {
             let queued_until = {
-                let mut papers = self.desk.papers();
-                if papers.are_worth_a_look() {
-                    return mem::take(&mut papers.ended);
+                let mut notes = self.board.notes();
+                if notes.are_worth_a_look() {
+                    return mem::take(&mut notes.ended);
                 }
-                (!papers.queue.is_empty()).then(|| papers.moved + PATIENCE)
+                (!notes.queue.is_empty()).then(|| notes.moved + PATIENCE)
             };
             let Some(until) = queued_until else {
-                self.desk.ended.notified().await;
+                self.board.ended.notified().await;
                 continue;
             };
             let left = until.saturating_duration_since(Instant::now());
-            if timeout(left, self.desk.ended.notified()).await.is_err()
+            if timeout(left, self.board.ended.notified()).await.is_err()
                 && let Some(ended) = self.look_after_queue()
             {
                 return ended;
@@ -154,21 +154,21 @@ impl Crew {
 
     /// Gives attempts that queue in vain a thread each, and returns what has ended meanwhile, if anything has.
     fn look_after_queue(&self) -> Option<Vec<Ended>> {
-        let mut papers = self.desk.papers();
+        let mut notes = self.board.notes();
         if let Some(runtime) = &self.own
-            && papers.moved.elapsed() >= PATIENCE
+            && notes.moved.elapsed() >= PATIENCE
         {
-            papers.shift += 1;
-            papers.takers = 0;
-            papers.wary = WARY;
-            self.desk.call_takers(&mut papers, runtime.handle());
+            notes.shift += 1;
+            notes.takers = 0;
+            notes.wary = WARY;
+            self.board.call_takers(&mut notes, runtime.handle());
         }
-        (!papers.ended.is_empty()).then(|| mem::take(&mut papers.ended))
+        (!notes.ended.is_empty()).then(|| mem::take(&mut notes.ended))
     }
 
     /// Drops the futures of attempts that run. A thread that is blocked keeps its own until it returns.
     pub(super) fn break_off(&self) {
-        self.desk.broken_off.cancel();
+        self.board.broken_off.cancel();
     }
 }
 
@@ -182,37 +182,37 @@ impl Drop for Crew {
     }
 }
 
-impl Papers {
+impl Notes {
     /// Whether so much has ended, of what was started together, that the runner should take it.
     fn are_worth_a_look(&self) -> bool {
         !self.ended.is_empty() && (self.queue.is_empty() || self.ended.len() >= TOLD_AT_ONCE)
     }
 }
 
-impl Desk {
-    fn papers(&self) -> MutexGuard<'_, Papers> {
-        self.papers.lock().unwrap_or_else(PoisonError::into_inner)
+impl Board {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(self: &Arc<Self>, job: Job, threads: &Handle) {
-        let mut papers = self.papers();
-        if papers.queue.is_empty() {
-            papers.moved = Instant::now();
+        let mut notes = self.notes();
+        if notes.queue.is_empty() {
+            notes.moved = Instant::now();
         }
-        papers.queue.push_back(job);
-        self.call_takers(&mut papers, threads);
+        notes.queue.push_back(job);
+        self.call_takers(&mut notes, threads);
     }
 
     /// Sees to it that somebody takes from the queue: one thread, or, with a handler that needs them, one for each.
-    fn call_takers(self: &Arc<Self>, papers: &mut Papers, threads: &Handle) {
-        let queued = papers.queue.len();
-        let wanted = if papers.wary > 0 { queued } else { queued.min(1) };
-        while papers.takers < wanted {
-            papers.takers += 1;
+    fn call_takers(self: &Arc<Self>, notes: &mut Notes, threads: &Handle) {
+        let queued = notes.queue.len();
+        let wanted = if notes.wary > 0 { queued } else { queued.min(1) };
+        while notes.takers < wanted {
+            notes.takers += 1;
             let taker = Taker {
-                desk: Arc::clone(self),
+                board: Arc::clone(self),
                 threads: threads.clone(),
-                shift: Some(papers.shift),
+                shift: Some(notes.shift),
             };
             threads.spawn_blocking(|| taker.work());
         }
@@ -221,7 +221,7 @@ impl Desk {
 
 /// A thread that makes attempts.
 struct Taker {
-    desk: Arc<Desk>,
+    board: Arc<Board>,
     threads: Handle,
     /// In which shift it takes from the queue; `None` while an attempt keeps it from that.
     shift: Option<u64>,
@@ -230,11 +230,11 @@ struct Taker {
 impl Taker {
     fn work(mut self) {
         while let Some(Job { seq, attempt }) = self.next() {
-            let (report, began) = (Report::on(&self.desk, seq), Instant::now());
+            let (report, began) = (Report::on(&self.board, seq), Instant::now());
             let threads = self.threads.clone();
             let attempt = threads.block_on(self.make(attempt));
             if began.elapsed() > BRIEF {
-                self.desk.papers().wary = WARY;
+                self.board.notes().wary = WARY;
             }
             report.file(attempt);
         }
@@ -242,27 +242,27 @@ impl Taker {
 
     /// Takes an attempt from the queue; none if it is empty.
     fn next(&mut self) -> Option<Job> {
-        let mut papers = self.desk.papers();
-        let counted = self.shift == Some(papers.shift);
-        let job = papers.queue.pop_front();
+        let mut notes = self.board.notes();
+        let counted = self.shift == Some(notes.shift);
+        let job = notes.queue.pop_front();
         // Where attempts are known to take time, none is counted on to be over soon.
-        let counts = job.is_some() && papers.wary == 0;
-        papers.takers = papers.takers + usize::from(counts) - usize::from(counted);
-        self.shift = counts.then_some(papers.shift);
+        let counts = job.is_some() && notes.wary == 0;
+        notes.takers = notes.takers + usize::from(counts) - usize::from(counted);
+        self.shift = counts.then_some(notes.shift);
         if job.is_some() {
-            papers.moved = Instant::now();
-            papers.wary = papers.wary.saturating_sub(1);
+            notes.moved = Instant::now();
+            notes.wary = notes.wary.saturating_sub(1);
         }
         // Before the last one is begun, too: it may be the one that blocks.
-        if papers.are_worth_a_look() {
-            self.desk.ended.notify_one();
+        if notes.are_worth_a_look() {
+            self.board.ended.notify_one();
         }
         job
     }
 
     /// Makes an attempt; as soon as that has to wait, somebody else takes from the queue.
     async fn make(&mut self, attempt: impl Future<Output = Attempt>) -> Option<Attempt> {
-        let broken_off = self.desk.broken_off.clone();
+        let broken_off = self.board.broken_off.clone();
         let mut attempt = pin!(broken_off.run_until_cancelled(attempt));
         poll_fn(|task| {
             let poll = attempt.as_mut().poll(task);
@@ -276,23 +276,23 @@ impl Taker {
 
     fn step_aside(&mut self) {
         let Some(shift) = self.shift.take() else { return };
-        let mut papers = self.desk.papers();
-        papers.takers -= usize::from(shift == papers.shift);
-        self.desk.call_takers(&mut papers, &self.threads);
+        let mut notes = self.board.notes();
+        notes.takers -= usize::from(shift == notes.shift);
+        self.board.call_takers(&mut notes, &self.threads);
     }
 }
 
 /// Says how an attempt ended, whatever becomes of it.
 struct Report {
-    desk: Arc<Desk>,
+    board: Arc<Board>,
     seq: Seq,
     attempt: Option<Attempt>,
 }
 
 impl Report {
-    fn on(desk: &Arc<Desk>, seq: Seq) -> Self {
+    fn on(board: &Arc<Board>, seq: Seq) -> Self {
         Self {
-            desk: Arc::clone(desk),
+            board: Arc::clone(board),
             seq,
             attempt: None,
         }
@@ -309,10 +309,10 @@ impl Drop for Report {
             after: None,
             reason: "broken off".into(),
         });
-        let mut papers = self.desk.papers();
-        papers.ended.push((self.seq, attempt));
-        if papers.are_worth_a_look() {
-            self.desk.ended.notify_one();
+        let mut notes = self.board.notes();
+        notes.ended.push((self.seq, attempt));
+        if notes.are_worth_a_look() {
+            self.board.ended.notify_one();
         }
     }
 }

@@ -107,7 +107,7 @@ pub use ledger::{Callbacks, Counts, Ledger, OddItem, Received, Said, Verdict, Vi
 pub use limits::Limits;
 pub use media::MediaKind;
 pub use named::UnknownName;
-pub use settings::{Account, BellRules, CallbackTarget, ReplyRules, Settings, TargetError};
+pub use settings::{Account, BellRules, CallbackTarget, ReplyRules, Settings, TargetError, UpgradeRange};
 pub use wecom::UnknownAccount;
 
 /// How long connections may take to end when the simulator stops.

@@ -10,10 +10,11 @@ use super::error::BUDGET;
 use super::parts::parts;
 use super::{Context, Desk, ReplyError, Sent, id};
 use crate::api::{
-    ApiError, Client, ErrCode, ErrorClass, EventMessage, Outgoing, OutgoingMsgid, SendMsg, SendMsgOnEvent,
+    ApiError, Client, Download, DownloadMedia, ErrCode, ErrorClass, EventMessage, Outgoing, OutgoingMsgid, SendMsg,
+    SendMsgOnEvent,
 };
 use crate::backoff::Backoff;
-use crate::id::Msgid;
+use crate::id::{MediaId, Msgid};
 use crate::message::Message;
 use crate::metric;
 use crate::store::{Lane, SentReply};
@@ -165,6 +166,12 @@ impl Context {
             index,
             msgids: vec![msgid],
         })
+    }
+
+    pub(super) async fn fetch_media(&self, media_id: &MediaId) -> Result<Download, ReplyError> {
+        let client = self.client()?;
+        let request = DownloadMedia::whole(media_id);
+        Ok(self.patiently(|| client.download_media(&request)).await?)
     }
 
     /// Makes a call, and again a little later if WeCom is busy or gave no answer, as long as the attempt lasts.
