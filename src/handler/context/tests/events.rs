@@ -1,7 +1,8 @@
 //! What events permit, handing over, and replies that fail afterwards.
 
 use super::*;
-use crate::message::FailType;
+use crate::message::{Content, FailType};
+use crate::simulator::MediaKind;
 
 #[tokio::test]
 async fn whoever_enters_is_welcomed_once() {
@@ -162,4 +163,27 @@ async fn a_failure_of_what_nobody_remembers_is_nobodys() {
     assert_eq!(stage.attempt(&event).failed_reply().await.unwrap(), None);
     let mute = stage.attempt_of("bot", &event, stage.forgetful_desk());
     assert_eq!(mute.failed_reply().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_file_of_the_customers_can_be_fetched_for_three_days() {
+    let stage = Stage::set().await;
+    let content = "%PDF-1.7 and so on".as_bytes();
+    let msgid = stage
+        .customer()
+        .sends(MediaKind::File, "合同.pdf", content.to_vec())
+        .unwrap();
+    let Content::File(file) = stage.message(&msgid).content else {
+        panic!("a file was sent")
+    };
+    let cx = stage.attempt(&msgid);
+    stage.fails(Api::MediaGet, Fault::Busy, 1);
+    let download = cx.media(&file.media_id).await.unwrap();
+    assert!(download.content_type().is_some());
+    assert_eq!(download.file_name(), Some("合同.pdf"));
+    assert_eq!(download.bytes().await.unwrap(), content);
+
+    stage.clock.advance(73 * HOUR);
+    let gone = cx.media(&file.media_id).await;
+    assert!(matches!(gone, Err(ReplyError::Refused { .. })), "{gone:?}");
 }

@@ -49,9 +49,11 @@ fn main_app() -> AppName {
 impl Stage {
     async fn set() -> Self {
         let clock = ManualClock::new(START);
-        let mut simulated = simulator::Settings::default();
-        simulated.clock = Arc::new(clock.clone());
-        simulated.accounts = vec![Account::new("wk1", "one")];
+        let simulated = simulator::Settings {
+            clock: Arc::new(clock.clone()),
+            accounts: vec![Account::new("wk1", "one")],
+            ..simulator::Settings::default()
+        };
         let mut settings = api::Settings::new(simulated.corp_id.clone(), simulated.secret.clone());
         let wecom = Simulator::start(simulated).await.unwrap();
         settings.api_base = wecom.base_url();
