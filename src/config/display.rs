@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::auto_reply::{entries, match_word, words_of};
 use super::filter::origin_word;
 use super::size::Size;
-use super::{App, Config, Handler, HandlerKind};
+use super::{App, Config, Gateway, Handler, HandlerKind};
 use crate::api::EventMessage;
 use crate::handler::auto_reply::{Answer, HandOver, Settings};
 use crate::handler::forward::Reach;
@@ -23,6 +23,7 @@ impl Display for Config {
             apps,
             sync,
             handlers,
+            gateway,
         } = self;
         writeln!(f, "[server]")?;
         text(f, "listen", server.listen)?;
@@ -70,7 +71,7 @@ impl Display for Config {
         for entry in handlers {
             handler(f, entry)?;
         }
-        Ok(())
+        gateway.iter().try_for_each(|section| gateway_section(f, section))
     }
 }
 
@@ -214,6 +215,15 @@ fn reply(f: &mut Formatter<'_>, content: &EventMessage) -> fmt::Result {
     }
     let entry = |(id, words)| format!("{{ id = {}, text = {} }}", quoted(id), quoted(words));
     list(f, "menu", menu.map(entry))
+}
+
+fn gateway_section(f: &mut Formatter<'_>, gateway: &Gateway) -> fmt::Result {
+    writeln!(f, "\n[gateway]")?;
+    text(f, "listen", gateway.listen)?;
+    list(f, "keys", gateway.keys.iter().map(|_| quoted("***")))?;
+    list(f, "apps", gateway.apps.iter().map(quoted))?;
+    list(f, "calls", gateway.calls.iter().map(quoted))?;
+    duration(f, "request_timeout", gateway.request_timeout)
 }
 
 fn bare(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {

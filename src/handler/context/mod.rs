@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::api::{Client, EventMessage, Outgoing, OutgoingMsgid, ServiceSession, TransferTo};
-use crate::id::{AccountKey, HandlerName, Msgid};
+use crate::api::{Client, Download, EventMessage, Outgoing, OutgoingMsgid, ServiceSession, TransferTo};
+use crate::id::{AccountKey, HandlerName, MediaId, Msgid};
 use crate::message::Message;
 
 mod budget;
@@ -28,6 +28,9 @@ mod notice;
 mod parts;
 mod session;
 mod speech;
+
+#[cfg(test)]
+mod tests;
 
 pub use budget::Budget;
 pub use desk::Desk;
@@ -151,9 +154,9 @@ impl Context {
     ///
     /// The **place** of a call among the handler's calls of this method, [`notice`](Self::notice),
     /// [`welcome`](Self::welcome), [`transfer_to`](Self::transfer_to) and [`end`](Self::end) makes its id, from the
-    /// moment it is made (not awaited).
-    /// A handler that is tried again should come to the same calls in the same order. What it says in a place that was
-    /// taken by then is not said, for the customer has been answered: neither twice nor corrected.
+    /// moment it is made (not awaited). A handler that is tried again should come to the same calls in the same order.
+    /// What it says in a place that was taken by then is not said, for the customer has been answered: neither twice nor
+    /// corrected.
     ///
     /// Replies are sent one at a time in the order in which they are awaited. A call that WeCom is too busy for, or that
     /// gets no answer, is repeated a little later as long as the attempt lasts.
@@ -202,6 +205,16 @@ impl Context {
     pub fn welcome(&self, content: impl Into<EventMessage>) -> impl Future<Output = Result<Sent, ReplyError>> + Send {
         let (index, content) = (self.begin(), content.into());
         self.welcome_as(index, content)
+    }
+
+    /// Fetches a file that the customer sent: an image, a voice recording, a video or any other. Returns when it begins to
+    /// arrive, with its type and name; its bytes are read from the [`Download`]. WeCom keeps files for three days.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplyError::Refused`] when there is no such file any more. See [`ReplyError`] for the rest.
+    pub async fn media(&self, media_id: &MediaId) -> Result<Download, ReplyError> {
+        self.fetch_media(media_id).await
     }
 
     /// Who answers this customer: we, a colleague, or nobody yet.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::BUDGET;
+use super::speech::Told;
 use super::{Context, Desk, ReplyError, Sent, id};
 use crate::api::{Outgoing, OutgoingMsgid, SendMsg};
 use crate::clock::UnixMillis;
@@ -30,7 +31,9 @@ impl Context {
         let _turn = self.turn().await;
         let said = self.said(lane).await?;
         let own = |reply: &SentReply| reply.handler == *self.handler() && reply.index == index;
-        if !said.iter().any(own) {
+        if said.iter().any(own) {
+            self.count(Told::Repeated, 1);
+        } else {
             let written = UnixMillis::from_secs(message.send_time);
             let before = self.reply_under(lane, &id_in(window.saturating_sub(1))).await?;
             let is_recent = before.is_some_and(|reply| written < reply.at.plus(every));
