@@ -60,7 +60,7 @@ published! {
     API_REQUESTS = Counter "wecom_kf_api_requests_total" ["call", "errcode"]
         "Calls to WeCom: errcode is 0, a documented code, other, status, unreadable or transport.";
     BUDGET_REMAINING = Gauge "wecom_kf_upstream_budget_remaining" ["app", "budget"]
-        "Calls that may be made at once without waiting: calls of all kinds, and tokenless ones.";
+        "Calls that may be made at once without waiting: of the kind that has the fewest left, and tokenless pulls.";
     SYNC_PAGES = Counter "wecom_kf_sync_pages_total" ["app"]
         "Pages of sync_msg committed; also quiet accounts commit one with every poll.";
     SYNC_FAILURES = Counter "wecom_kf_sync_failures_total" ["app", "class"]
