@@ -1,14 +1,18 @@
 //! What `[[handlers]]` of kind "auto_reply" says beyond what every handler does.
 
-use super::findings::did_you_mean;
 use super::raw::{self, Span};
 use super::section::{LONGEST, Section};
-use crate::api::outgoing::{MenuItem, Msgmenu};
-use crate::api::{EventMessage, FieldError, Unit};
 use crate::handler::auto_reply::{
     Answer, HandOver, Hours, Keyword, Match, Notice, OpeningHours, Rule, Settings, Stretch, UtcOffset,
 };
 use crate::id::ServicerUserid;
+
+mod loose_ends;
+mod message;
+
+pub(super) use message::{entries, words_of};
+
+use message::{menu_id, message, spoken};
 
 /// Least time between two notices that nobody is there: a night, once.
 const CLOSED_EVERY: Span = Span::hours(8);
@@ -16,9 +20,6 @@ const CLOSED_EVERY: Span = Span::hours(8);
 const FALLBACK_EVERY: Span = Span::mins(10);
 /// A shorter time is none, and WeCom tells time in seconds.
 const LEAST_EVERY: Span = Span::secs(1);
-
-/// Longest id of a menu entry, in bytes.
-const MENU_ID_BYTES: usize = 128;
 
 /// Words for how keywords are looked for.
 const MATCHES: [(&str, Match); 2] = [("contains", Match::Contains), ("exact", Match::Exact)];
@@ -79,8 +80,7 @@ pub(super) fn auto_reply(raw: Raw, section: &mut Section<'_>) -> Option<Settings
     if is_handing_over && settings.rules.iter().all(|rule| rule.answer != Answer::HandOver) {
         section.warn("hand_over", "no rule has hand_over = true, so nobody is handed over");
     }
-    warn_of_loose_ends(&settings, section);
-    warn_of_idle_keywords(&settings.rules, section);
+    loose_ends::warn(&settings, section);
     Some(settings)
 }
 
@@ -90,103 +90,6 @@ fn some<R, T>(raw: Option<R>, read: impl FnOnce(R) -> Option<T>) -> Option<Optio
         None => Some(None),
         Some(raw) => read(raw).map(Some),
     }
-}
-
-/// Reads words, and the menu below them.
-fn message(
-    reply: Option<String>,
-    menu: Option<Vec<raw::MenuEntry>>,
-    section: &mut Section<'_>,
-) -> Option<EventMessage> {
-    let Some(entries) = menu else {
-        return spoken("reply", reply, "what to say", section);
-    };
-    let words = words("reply", reply, "what to say", section);
-    let list: Vec<_> = entries
-        .into_iter()
-        .enumerate()
-        .map(|(index, raw)| entry(raw, &mut section.at(&format!("menu[{index}]"))))
-        .collect();
-    let (words, list) = (words?, list.into_iter().collect::<Option<Vec<_>>>()?);
-    let above = Msgmenu {
-        head_content: Some(words),
-        ..Msgmenu::default()
-    };
-    let above = checked("reply", EventMessage::Msgmenu(above), section);
-    if list.is_empty() {
-        section.wrong(
-            "menu",
-            "is empty: give it an entry, { id = \"price\", text = \"Prices\" }, or leave it out",
-        );
-        return None;
-    }
-    let EventMessage::Msgmenu(above) = above? else {
-        return None;
-    };
-    checked("menu", EventMessage::Msgmenu(Msgmenu { list, ..above }), section)
-}
-
-/// Reads words alone.
-fn spoken(key: &str, raw: Option<String>, what: &str, section: &mut Section<'_>) -> Option<EventMessage> {
-    let words = words(key, raw, what, section)?;
-    checked(key, EventMessage::text(words), section)
-}
-
-/// Reads words that say something.
-fn words(key: &str, raw: Option<String>, what: &str, section: &mut Section<'_>) -> Option<String> {
-    let words = section.required(key, raw, what)?;
-    if words.trim().is_empty() {
-        section.wrong(key, format!("is empty: write {what}"));
-        return None;
-    }
-    Some(words)
-}
-
-fn entry(raw: raw::MenuEntry, section: &mut Section<'_>) -> Option<MenuItem> {
-    let id = section.required(
-        "id",
-        raw.id,
-        "a name for rules to refer to as their menu_id, such as \"price\"",
-    );
-    let id = id.and_then(|id| menu_id("id", id, section));
-    let text = words("text", raw.text, "what the customer sees and taps", section);
-    let (id, content) = (Some(id?), text?);
-    let item = MenuItem::Click { id, content };
-    let menu = Msgmenu {
-        list: vec![item.clone()],
-        ..Msgmenu::default()
-    };
-    checked("text", EventMessage::Msgmenu(menu), section).map(|_| item)
-}
-
-fn menu_id(key: &str, id: String, section: &mut Section<'_>) -> Option<String> {
-    let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_plain && (1..=MENU_ID_BYTES).contains(&id.len()) {
-        return Some(id);
-    }
-    let what = format!("must be 1 to {MENU_ID_BYTES} characters of a-z, A-Z, 0-9 and \"_\", but is {id:?}");
-    section.wrong(key, what);
-    None
-}
-
-/// Holds what `key` adds to `message` to WeCom's limits.
-fn checked(key: &str, message: EventMessage, section: &mut Section<'_>) -> Option<EventMessage> {
-    let problem = match message.check() {
-        Ok(()) => return Some(message),
-        Err(FieldError::TooLarge {
-            limit, actual, unit, ..
-        }) => {
-            let hint = if unit == Unit::Bytes {
-                " (a Chinese character has three)"
-            } else {
-                ""
-            };
-            format!("must have at most {limit} {unit}{hint}, but has {actual}")
-        }
-        Err(error) => error.to_string(),
-    };
-    section.wrong(key, problem);
-    None
 }
 
 fn rules(raw: Vec<raw::Rule>, section: &mut Section<'_>) -> Option<Vec<Rule>> {
@@ -334,89 +237,4 @@ fn hand_over(raw: raw::HandOver, section: &mut Section<'_>) -> Option<HandOver> 
         servicer_userid: servicer_userid?,
         reply: reply?,
     })
-}
-
-/// Warns of menu entries that no rule answers, and of rules for entries that there are not.
-fn warn_of_loose_ends(settings: &Settings, section: &mut Section<'_>) {
-    let menus = [
-        ("welcome".to_owned(), settings.welcome.as_ref()),
-        (
-            "fallback".to_owned(),
-            settings.fallback.as_ref().map(|fallback| &fallback.content),
-        ),
-    ];
-    let in_rules = settings
-        .rules
-        .iter()
-        .enumerate()
-        .map(|(index, rule)| match &rule.answer {
-            Answer::Say(content) => (format!("rules[{index}]"), Some(content)),
-            Answer::HandOver => (format!("rules[{index}]"), None),
-        });
-    let offered: Vec<_> = menus
-        .into_iter()
-        .chain(in_rules)
-        .flat_map(|(place, content)| {
-            let ids = content.into_iter().flat_map(entries).enumerate();
-            ids.map(move |(index, (id, _))| (format!("{place}.menu[{index}].id"), id))
-        })
-        .collect();
-    let answered: Vec<_> = settings
-        .rules
-        .iter()
-        .filter_map(|rule| rule.menu_id.as_deref())
-        .collect();
-    for (key, id) in offered.iter().filter(|(_, id)| !answered.contains(id)) {
-        let hint = did_you_mean(id, &answered);
-        section.warn(key, &format!("no rule has the menu_id {id:?}{hint}"));
-    }
-    for (index, rule) in settings.rules.iter().enumerate() {
-        let Some(id) = rule.menu_id.as_deref() else { continue };
-        if !offered.iter().any(|(_, offer)| *offer == id) {
-            let hint = did_you_mean(id, offered.iter().map(|(_, offer)| offer));
-            section.warn(
-                &format!("rules[{index}].menu_id"),
-                &format!("no menu here has an entry {id:?}{hint}"),
-            );
-        }
-    }
-}
-
-/// Warns of keywords that never decide anything, because an earlier rule answers first.
-fn warn_of_idle_keywords(rules: &[Rule], section: &mut Section<'_>) {
-    for (index, rule) in rules.iter().enumerate() {
-        for (place, keyword) in rule.keywords.iter().enumerate() {
-            if let Some(first) = rules[..index]
-                .iter()
-                .position(|earlier| earlier.forestalls(rule, keyword))
-            {
-                let what = format!(
-                    "{:?} is of no use: rules[{first}] comes first and answers it",
-                    keyword.as_str()
-                );
-                section.warn(&format!("rules[{index}].keywords[{place}]"), &what);
-            }
-        }
-    }
-}
-
-/// Id and words of each entry of a menu, top to bottom.
-pub(super) fn entries(content: &EventMessage) -> impl Iterator<Item = (&str, &str)> {
-    let list = match content {
-        EventMessage::Msgmenu(menu) => menu.list.as_slice(),
-        EventMessage::Text(_) => &[],
-    };
-    // Nothing else is read from a config.
-    list.iter().filter_map(|item| match item {
-        MenuItem::Click { id: Some(id), content } => Some((id.as_str(), content.as_str())),
-        _ => None,
-    })
-}
-
-/// The words, above the menu if there is one.
-pub(super) fn words_of(content: &EventMessage) -> &str {
-    match content {
-        EventMessage::Text(text) => &text.content,
-        EventMessage::Msgmenu(menu) => menu.head_content.as_deref().unwrap_or_default(),
-    }
 }
