@@ -58,9 +58,9 @@ impl Raw {
 pub(super) fn auto_reply(raw: Raw, section: &mut Section<'_>) -> Option<Settings> {
     let says = [raw.welcome.is_some(), raw.hours.is_some(), raw.fallback.is_some()];
     if !says.contains(&true) && raw.rules.as_ref().is_none_or(Vec::is_empty) {
-        let what = "\"auto_reply\" has nothing to say: give it [handlers.welcome], [[handlers.rules]], \
-                    [handlers.hours] or [handlers.fallback]";
-        section.wrong("kind", what);
+        let what = "missing: without [[handlers.rules]], [handlers.welcome], [handlers.hours] or [handlers.fallback] \
+                    there is nothing to say";
+        section.wrong("rules", what);
     }
     let is_handing_over = raw.hand_over.is_some();
     let welcome = some(raw.welcome, |raw| {
