@@ -19,6 +19,8 @@ mod fake;
 mod knowledge;
 mod observed;
 mod reply;
+#[cfg(feature = "simulator")]
+mod simulated;
 mod upload;
 
 /// Neither may ever be seen outside of a request.
