@@ -228,7 +228,9 @@ impl Client {
         let ours = ("access_token", token.expose());
         let theirs = pass.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let url = wire.url(call, [ours].into_iter().chain(theirs));
-        let mut request = wire.http.request(pass.method.clone(), url).body(match body {
+        let timeout = pass.timeout.unwrap_or(wire.timeout);
+        let request = wire.http.request(pass.method.clone(), url).timeout(timeout);
+        let mut request = request.body(match body {
             PassBody::Whole(body) => Body::from(body),
             PassBody::Streamed(body) => Body::wrap(body),
         });
@@ -236,9 +238,6 @@ impl Client {
             if let Some(value) = value {
                 request = request.header(name, value);
             }
-        }
-        if let Some(timeout) = pass.timeout {
-            request = request.timeout(timeout);
         }
         let response = request.send().await.map_err(|error| failure(call, error))?;
         Read::from(call, response, token.expose(), wire.max_response_bytes).await
@@ -298,6 +297,7 @@ async fn whole(call: Call, mut response: Response, limit_bytes: usize) -> Result
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| failure(call, error))? {
         if body.len() + piece.len() > limit_bytes {
+            let limit_bytes = limit_bytes as u64;
             let problem = Problem::TooLarge { limit_bytes };
             return Err(ApiError::Unreadable { call, problem }.into());
         }

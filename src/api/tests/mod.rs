@@ -7,15 +7,19 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::fake::{Fake, Seen, Then, endless, grant, misbehave};
+use self::fake::{Fake, Seen, Then, grant, in_pieces, misbehave};
 use super::*;
 use crate::clock::SystemClock;
 use crate::id::{CallbackToken, OpenKfid};
 
+mod accounts;
+mod download;
 mod failures;
 mod fake;
+mod knowledge;
 mod observed;
 mod reply;
+mod upload;
 
 /// Neither may ever be seen outside of a request.
 const SECRET: &str = "canary-secret";
