@@ -54,7 +54,7 @@ pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Problem};
 pub use field::{FieldError, Unit};
 pub use governor::Budget;
-pub use media::{Download, DownloadMedia, MediaKind, Range, Upload, Uploaded};
+pub use media::{ByteRange, Download, DownloadMedia, MediaKind, Upload, Uploaded};
 pub use outgoing::{EventMessage, Outgoing};
 pub use pass::{BodyError, Pass, PassBody, PassError, Passed, Passing};
 pub use qualification::CorpQualification;

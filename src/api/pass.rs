@@ -253,9 +253,7 @@ impl Client {
         let ours = ("access_token", token.expose());
         let theirs = pass.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let url = wire.url(call, [ours].into_iter().chain(theirs));
-        let timeout = pass.timeout.unwrap_or(wire.timeout);
-        let request = wire.http.request(pass.method.clone(), url).timeout(timeout);
-        let mut request = request.body(match body {
+        let mut request = wire.http.request(pass.method.clone(), url).body(match body {
             PassBody::Whole(body) => Body::from(body),
             PassBody::Streamed(body) => Body::wrap(body),
         });
@@ -264,6 +262,7 @@ impl Client {
                 request = request.header(name, value);
             }
         }
+        let request = request.timeout(pass.timeout.unwrap_or(wire.timeout));
         let response = request.send().await.map_err(|error| failure(call, error))?;
         Read::from(call, response, token.expose(), wire.max_response_bytes).await
     }
@@ -277,7 +276,7 @@ struct Read {
 }
 
 impl Read {
-    async fn from(call: Call, response: Response, token: &str, limit_bytes: usize) -> Result<Self, PassError> {
+    async fn from(call: Call, response: Response, token: &str, limit_bytes: u64) -> Result<Self, PassError> {
         let status = response.status();
         if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             let status = status.as_u16();
@@ -318,11 +317,10 @@ impl Read {
 }
 
 /// Reads a body piece by piece, so that a huge one is refused before it is in memory.
-async fn whole(call: Call, mut response: Response, limit_bytes: usize) -> Result<Bytes, PassError> {
+async fn whole(call: Call, mut response: Response, limit_bytes: u64) -> Result<Bytes, PassError> {
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| failure(call, error))? {
-        if body.len() + piece.len() > limit_bytes {
-            let limit_bytes = limit_bytes as u64;
+        if (body.len() + piece.len()) as u64 > limit_bytes {
             let problem = Problem::TooLarge { limit_bytes };
             return Err(ApiError::Unreadable { call, problem }.into());
         }

@@ -23,7 +23,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use super::answer::Answer;
-use super::media::{Form, Opening, Range};
+use super::media::{ByteRange, Form, Opening};
 use super::{ApiError, Call, ErrCode, Problem, Settings};
 use crate::metric;
 
@@ -40,7 +40,7 @@ pub(super) struct Wire {
     /// Ends in `/cgi-bin/`.
     base: Url,
     pub(super) timeout: Duration,
-    pub(super) max_response_bytes: usize,
+    pub(super) max_response_bytes: u64,
 }
 
 /// What a request carries beside its query.
@@ -49,7 +49,7 @@ pub(super) enum Payload<'a> {
     /// Nothing: a GET.
     None,
     /// A part of a file to get.
-    Range(Range),
+    Range(ByteRange),
     /// JSON to post.
     Json(&'a str),
     /// A file to post.
@@ -82,7 +82,7 @@ impl Wire {
             http,
             base: parse_base(&settings.api_base)?,
             timeout: settings.timeout,
-            max_response_bytes: settings.max_response_bytes,
+            max_response_bytes: settings.max_response_bytes as u64,
         })
     }
 
@@ -153,7 +153,7 @@ impl Wire {
 
     /// Reads the body piece by piece, so that a huge one is refused before it is in memory.
     async fn body(&self, call: Call, mut response: Response) -> Result<Vec<u8>, ApiError> {
-        let limit_bytes = self.max_response_bytes as u64;
+        let limit_bytes = self.max_response_bytes;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| transport(call, error))? {
             if (body.len() + chunk.len()) as u64 > limit_bytes {
@@ -201,7 +201,7 @@ async fn observed<T>(call: Call, exchange: impl Future<Output = Result<T, ApiErr
     result
 }
 
-/// Logs and counts a call that began at `since`: what WeCom said, or why that is not known.
+/// Counts a call that began at `since`: what WeCom said, or why that is not known.
 pub(super) fn count(call: Call, said: Result<ErrCode, &'static str>, since: Instant) {
     let errcode = said.map_or_else(Cow::from, ErrCode::label);
     let duration_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
