@@ -135,8 +135,8 @@ impl Default for UpgradeRange {
     }
 }
 
-/// What may be sent to customers. Times run on the simulator's clock; on one that runs fast, a client with the wrong
-/// feeling for time meets every deadline too late, so lengthen those that it should meet.
+/// What may be sent to customers, and how long, on the simulator's clock. On one that runs fast twenty seconds pass in
+/// an instant: lengthen what a client should be able to meet.
 ///
 /// Sources: <https://developer.work.weixin.qq.com/document/path/94677>,
 /// <https://developer.work.weixin.qq.com/document/path/95122>

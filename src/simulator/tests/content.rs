@@ -6,7 +6,10 @@ use super::*;
 /// A simulator that sets no budget, and in which `wm1` has written to `wk1`.
 async fn start() -> (Simulator, Client) {
     let (simulator, client) = after_a_message(&ManualClock::default()).await;
-    simulator.world.wecom().settings.replies.budget = u32::MAX;
+    simulator.set_reply_rules(ReplyRules {
+        budget: u32::MAX,
+        ..ReplyRules::default()
+    });
     (simulator, client)
 }
 

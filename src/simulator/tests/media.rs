@@ -193,13 +193,14 @@ async fn what_customers_send_can_be_downloaded() {
         .customer(&wk1(), &customer)
         .sends(MediaKind::Voice, "v.amr", b"#!AMR\nhello".to_vec())
         .unwrap();
+    let mut rng = SmallRng::seed_from_u64(1);
     for sample in [
         samples::Sample::Image,
         samples::Sample::Voice,
         samples::Sample::Video,
         samples::Sample::File,
     ] {
-        let draft = sample.draft(&customer, &mut SmallRng::seed_from_u64(1));
+        let draft = sample.draft(&customer, &mut rng);
         simulator.say(&wk1(), draft).unwrap();
     }
     let page = client.sync(json!({ "open_kfid": "wk1" })).await;

@@ -4,7 +4,7 @@ use super::replies::{send, text};
 use super::*;
 use crate::id::ServicerUserid;
 
-/// Midnight in China, before [`START`]; which is eight in the evening there.
+/// Midnight in China before [`START`], which is four in the afternoon there.
 const TODAY: u64 = 1_785_513_600;
 const DAY: u64 = 24 * 60 * 60;
 
