@@ -57,6 +57,8 @@ published! {
         "Connections that had to go, or could not come, because every one was taken: closed or refused.";
     CALLBACK_SECONDS = Histogram "wecom_kf_callback_duration_seconds" []
         "Time from a callback's headers to its answer.";
+    GATEWAY_REQUESTS = Counter "wecom_kf_gateway_requests_total" ["app", "result"]
+        "Requests to the API gateway: passed on, ticket for gettoken's, or why not.";
     API_REQUESTS = Counter "wecom_kf_api_requests_total" ["call", "errcode"]
         "Calls to WeCom: errcode is 0, a documented code, other, status, unreadable or transport.";
     BUDGET_REMAINING = Gauge "wecom_kf_upstream_budget_remaining" ["app", "budget"]

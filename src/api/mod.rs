@@ -30,6 +30,7 @@ pub mod knowledge;
 mod media;
 pub mod outgoing;
 mod pace;
+mod pass;
 mod qualification;
 mod recall_msg;
 mod remedy;
@@ -53,8 +54,9 @@ pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Problem};
 pub use field::{FieldError, Unit};
 pub use governor::Budget;
-pub use media::{Download, DownloadMedia, MediaKind, Range, Upload, Uploaded};
+pub use media::{ByteRange, Download, DownloadMedia, MediaKind, Upload, Uploaded};
 pub use outgoing::{EventMessage, Outgoing};
+pub use pass::{BodyError, Pass, PassBody, PassError, Passed, Passing};
 pub use qualification::CorpQualification;
 pub use remedy::Remedy;
 pub use send_msg::{OutgoingMsgid, SendMsg};
@@ -69,6 +71,7 @@ use access_token::{AccessToken, AccessTokens, Grant};
 use answer::{Answer, LooseInt};
 use governor::{Governor, Limit};
 use media::Opening;
+use pass::Lines;
 use wire::{Payload, Request, Wire};
 
 /// How to reach WeCom, and how gently. [`new`](Self::new) fills in the defaults.
@@ -160,6 +163,8 @@ struct Shared {
     secret: SecretString,
     wire: Wire,
     governor: Governor,
+    /// For what is passed on.
+    lines: Lines,
     access_tokens: AccessTokens,
 }
 
@@ -216,6 +221,7 @@ impl Client {
         Ok(Self(Arc::new(Shared {
             wire: Wire::new(&settings)?,
             governor: Governor::new(&settings),
+            lines: Lines::new(&settings),
             access_tokens: AccessTokens::new(clock, settings.rate_limit_pause),
             corp_id: settings.corp_id,
             secret: settings.secret,

@@ -8,6 +8,7 @@
 //! the environment, perhaps for some other program, is not used. No compression is offered, so the bound on what is read
 //! is the bound on what is kept.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use super::answer::Answer;
-use super::media::{Form, Opening, Range};
+use super::media::{ByteRange, Form, Opening};
 use super::{ApiError, Call, ErrCode, Problem, Settings};
 use crate::metric;
 
@@ -35,11 +36,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection pool to one API host.
 #[derive(Debug)]
 pub(super) struct Wire {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     /// Ends in `/cgi-bin/`.
     base: Url,
-    timeout: Duration,
-    max_response_bytes: usize,
+    pub(super) timeout: Duration,
+    pub(super) max_response_bytes: u64,
 }
 
 /// What a request carries beside its query.
@@ -48,7 +49,7 @@ pub(super) enum Payload<'a> {
     /// Nothing: a GET.
     None,
     /// A part of a file to get.
-    Range(Range),
+    Range(ByteRange),
     /// JSON to post.
     Json(&'a str),
     /// A file to post.
@@ -81,7 +82,7 @@ impl Wire {
             http,
             base: parse_base(&settings.api_base)?,
             timeout: settings.timeout,
-            max_response_bytes: settings.max_response_bytes,
+            max_response_bytes: settings.max_response_bytes as u64,
         })
     }
 
@@ -117,12 +118,18 @@ impl Wire {
         .await
     }
 
+    /// Where `call` is, with what belongs behind it.
+    pub(super) fn url<'a>(&self, call: Call, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{call}", self.base.path()));
+        url.query_pairs_mut().extend_pairs(query);
+        url
+    }
+
     /// Sends `request`, telling `moves` of every piece of a file that leaves.
     async fn send(&self, request: &Request<'_>, moves: watch::Sender<()>) -> Result<Response, ApiError> {
         let call = request.call;
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{call}", self.base.path()));
-        url.query_pairs_mut().extend_pairs(&request.query);
+        let url = self.url(call, request.query.iter().copied());
         let http = match request.payload {
             Payload::None => self.http.get(url),
             Payload::Range(range) => self.http.get(url).header(RANGE, range.to_string()),
@@ -146,7 +153,7 @@ impl Wire {
 
     /// Reads the body piece by piece, so that a huge one is refused before it is in memory.
     async fn body(&self, call: Call, mut response: Response) -> Result<Vec<u8>, ApiError> {
-        let limit_bytes = self.max_response_bytes as u64;
+        let limit_bytes = self.max_response_bytes;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| transport(call, error))? {
             if (body.len() + chunk.len()) as u64 > limit_bytes {
@@ -190,17 +197,26 @@ impl Chunks {
 async fn observed<T>(call: Call, exchange: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
     let started = Instant::now();
     let result = exchange.await;
-    let errcode = match &result {
-        Ok(_) => ErrCode::OK.label(),
-        Err(ApiError::Rejected { code, .. }) => code.label(),
-        Err(ApiError::Status { .. }) => "status".into(),
-        Err(ApiError::Unreadable { .. }) => "unreadable".into(),
-        Err(_) => "transport".into(),
-    };
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    count(call, result.as_ref().map_or_else(said, |_| Ok(ErrCode::OK)), started);
+    result
+}
+
+/// Counts a call that began at `since`: what WeCom said, or why that is not known.
+pub(super) fn count(call: Call, said: Result<ErrCode, &'static str>, since: Instant) {
+    let errcode = said.map_or_else(Cow::from, ErrCode::label);
+    let duration_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(call = call.as_str(), %errcode, duration_ms, "called WeCom");
     metrics::counter!(metric::API_REQUESTS, "call" => call.as_str(), "errcode" => errcode).increment(1);
-    result
+}
+
+/// What `error` tells of WeCom's answer, for [`count`].
+pub(super) fn said(error: &ApiError) -> Result<ErrCode, &'static str> {
+    match error {
+        ApiError::Rejected { code, .. } => Ok(*code),
+        ApiError::Status { .. } => Err("status"),
+        ApiError::Unreadable { .. } => Err("unreadable"),
+        _ => Err("transport"),
+    }
 }
 
 /// Runs `work`, for at most `idle` since its request last moved.

@@ -9,6 +9,7 @@ mod crashes;
 mod debian;
 mod endpoints;
 mod front;
+mod gateway;
 mod hostile_clients;
 mod load;
 mod metrics;

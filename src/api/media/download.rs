@@ -9,7 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::Range;
+use super::ByteRange;
 use super::opening::Opening;
 use super::range::ContentRange;
 use crate::api::field::required;
@@ -26,7 +26,7 @@ pub struct DownloadMedia<'a> {
     /// The file, for three days after it was sent or uploaded.
     pub media_id: &'a MediaId,
     /// Which part of it; `None` for the whole.
-    pub range: Option<Range>,
+    pub range: Option<ByteRange>,
     /// Most bytes to accept.
     pub limit_bytes: u64,
 }
@@ -88,7 +88,7 @@ impl Client {
         call.checked(required("media_id", request.media_id.as_str()))?;
         let (opening, in_parts) = match (self.part(request.media_id, request.range).await, request.range) {
             (Err(ApiError::Rejected { code, .. }), None) if code == ErrCode::DOWNLOAD_TOO_LARGE => {
-                let first = Range::blocks(0, PART_BLOCKS);
+                let first = ByteRange::blocks(0, PART_BLOCKS);
                 (self.part(request.media_id, Some(first)).await?, true)
             }
             (opening, _) => (opening?, false),
@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// Asks for one part of a file, or for the whole, and makes sure that it is what comes.
-    async fn part(&self, media_id: &MediaId, range: Option<Range>) -> Result<Opening, ApiError> {
+    async fn part(&self, media_id: &MediaId, range: Option<ByteRange>) -> Result<Opening, ApiError> {
         let call = Call::MediaGet;
         let query = [("media_id", media_id.as_str())];
         let ask = Ask {
@@ -202,7 +202,7 @@ impl Download {
     }
 
     async fn next_part(&self, part: ContentRange) -> Result<Opening, ApiError> {
-        let range = Range::blocks(self.position, PART_BLOCKS);
+        let range = ByteRange::blocks(self.position, PART_BLOCKS);
         let next = self.client.part(&self.media_id, Some(range)).await?;
         match next.part {
             Some(next_part) if next_part.size == part.size => Ok(next),

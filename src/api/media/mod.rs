@@ -11,7 +11,7 @@ mod range;
 mod upload;
 
 pub use download::{Download, DownloadMedia};
-pub use range::Range;
+pub use range::ByteRange;
 pub use upload::{MediaKind, Upload, Uploaded};
 
 pub(super) use form::Form;

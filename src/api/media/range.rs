@@ -9,12 +9,12 @@ const BLOCK_BYTES: u64 = 16;
 
 /// Some bytes of a file, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Range {
+pub struct ByteRange {
     first: u64,
     last: u64,
 }
 
-impl Range {
+impl ByteRange {
     /// Bytes `first` to `last`, both included and counted from 0. May reach past the end of the file.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Range {
     }
 }
 
-impl fmt::Display for Range {
+impl fmt::Display for ByteRange {
     /// As the header `Range` has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bytes={}-{}", self.first, self.last)
@@ -73,7 +73,7 @@ impl ContentRange {
     }
 
     /// Whether it is what `asked` asks for, as far as the file goes.
-    pub(super) fn answers(self, asked: Range) -> bool {
+    pub(super) fn answers(self, asked: ByteRange) -> bool {
         self.first == asked.first && self.last == asked.last.min(self.size - 1)
     }
 }
@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn a_range_consists_of_whole_blocks() {
-        assert_eq!(Range::new(0, 15).unwrap().to_string(), "bytes=0-15");
-        assert_eq!(Range::new(32, 63).unwrap(), Range::blocks(32, 2));
+        assert_eq!(ByteRange::new(0, 15).unwrap().to_string(), "bytes=0-15");
+        assert_eq!(ByteRange::new(32, 63).unwrap(), ByteRange::blocks(32, 2));
         for (first, last) in [(0, 14), (1, 15), (8, 23), (16, 15), (16, 0)] {
             assert_eq!(
-                Range::new(first, last).unwrap_err().to_string(),
+                ByteRange::new(first, last).unwrap_err().to_string(),
                 "range must begin and end with a block of 16 bytes, as 0 to 15 does",
                 "{first}-{last}"
             );
@@ -99,9 +99,9 @@ mod tests {
     fn a_part_must_lie_within_its_whole() {
         let part = ContentRange::parse("bytes 16-31/100").unwrap();
         assert_eq!((part.first, part.last, part.size), (16, 31, 100));
-        assert!(part.answers(Range::blocks(16, 1)) && !part.answers(Range::blocks(16, 2)));
+        assert!(part.answers(ByteRange::blocks(16, 1)) && !part.answers(ByteRange::blocks(16, 2)));
         let end = ContentRange::parse("bytes 96-99/100").unwrap();
-        assert!(end.answers(Range::blocks(96, 1024)) && !end.answers(Range::blocks(80, 1024)));
+        assert!(end.answers(ByteRange::blocks(96, 1024)) && !end.answers(ByteRange::blocks(80, 1024)));
         for bad in [
             "",
             "bytes",

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::*;
-use crate::api::{Download, DownloadMedia, Range};
+use crate::api::{ByteRange, Download, DownloadMedia};
 use crate::id::MediaId;
 
 fn media_id() -> MediaId {
@@ -260,7 +260,7 @@ async fn a_part_that_is_asked_for_is_all_that_comes() {
     .await;
     let media_id = media_id();
     let request = DownloadMedia {
-        range: Some(Range::new(16, 47).unwrap()),
+        range: Some(ByteRange::new(16, 47).unwrap()),
         ..DownloadMedia::whole(&media_id)
     };
     let download = client(&fake.base).download_media(&request).await.unwrap();
@@ -280,7 +280,7 @@ async fn another_part_than_was_asked_for_is_an_error() {
         .await;
         let media_id = media_id();
         let request = DownloadMedia {
-            range: Some(Range::new(16, 47).unwrap()),
+            range: Some(ByteRange::new(16, 47).unwrap()),
             ..DownloadMedia::whole(&media_id)
         };
         let error = client(&fake.base).download_media(&request).await.unwrap_err();
