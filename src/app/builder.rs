@@ -135,7 +135,7 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
     } = handler;
     let registration = match kind {
         HandlerKind::Log => Registration::new(name, LogHandler).on_shared_threads(),
-        HandlerKind::AutoReply(settings) => Registration::new(name, AutoReply::new(settings)).on_shared_threads(),
+        HandlerKind::AutoReply(settings) => Registration::new(name, AutoReply::new(*settings)).on_shared_threads(),
         HandlerKind::Forward(config::Forward {
             url,
             signing_secrets,

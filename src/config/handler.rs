@@ -35,7 +35,7 @@ pub enum HandlerKind {
     /// Sends it on over HTTP.
     Forward(Forward),
     /// Answers by itself.
-    AutoReply(handler::auto_reply::Settings),
+    AutoReply(Box<handler::auto_reply::Settings>),
 }
 
 /// Reads all handlers. `None` if any is wrong.
@@ -138,7 +138,8 @@ fn kind(
         }
         Word::AutoReply => {
             forward.refuse(&word, section);
-            auto_reply::auto_reply(auto_reply, section).map(HandlerKind::AutoReply)
+            let settings = auto_reply::auto_reply(auto_reply, section)?;
+            Some(HandlerKind::AutoReply(Box::new(settings)))
         }
     }
 }

@@ -31,9 +31,11 @@ struct Stage {
 impl Stage {
     async fn of(settings: Settings) -> Self {
         let clock = ManualClock::new(START);
-        let mut simulated = simulator::Settings::default();
-        simulated.clock = Arc::new(clock.clone());
-        simulated.accounts = vec![Account::new("wk1", "one")];
+        let simulated = simulator::Settings {
+            clock: Arc::new(clock.clone()),
+            accounts: vec![Account::new("wk1", "one")],
+            ..simulator::Settings::default()
+        };
         let mut to_wecom = api::Settings::new(simulated.corp_id.clone(), simulated.secret.clone());
         let wecom = Simulator::start(simulated).await.unwrap();
         to_wecom.api_base = wecom.base_url();
