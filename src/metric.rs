@@ -91,6 +91,8 @@ published! {
         "Attempts of a handler, by result; dead counts burials, on top of their last attempt.";
     DELIVERY_SECONDS = Histogram "wecom_kf_delivery_duration_seconds" ["handler"]
         "Time one attempt of a handler took.";
+    REPLIES = Counter "wecom_kf_replies_total" ["handler", "result"]
+        "Messages that a handler had to say: sent, repeated (sent before, and not again), refused, or unavailable for now.";
     DELIVERIES_PENDING = Gauge "wecom_kf_deliveries_pending" ["handler"]
         "Deliveries not yet done.";
     OLDEST_UNDELIVERED_SECONDS = Gauge "wecom_kf_oldest_undelivered_seconds" ["handler"]

@@ -11,10 +11,10 @@ use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
-use crate::handler::{Forward, LogHandler, Registration, Roster, forward};
+use crate::handler::{Desk, Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
-use crate::store;
+use crate::store::{self, Store};
 use crate::syncer::{self, Syncer, WakeUps};
 use crate::telemetry::Metrics;
 
@@ -84,7 +84,6 @@ impl Builder {
         })?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
-        let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
 
         let mut clients = HashMap::new();
         let mut callbacks = Vec::new();
@@ -99,6 +98,9 @@ impl Builder {
         }
         let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
         let shared: Vec<(AppName, Client)> = shared.collect();
+        let desk = Arc::new(desk(&shared, &store, &clock));
+        let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
+        let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
         let syncer = Syncer::new(clients, &store, &roster, &clock, marks);
         let hand_out = dispatcher::Settings {
@@ -197,6 +199,14 @@ pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> R
         ..api::Settings::new(app.corp_id, app.secret)
     };
     Client::new(settings, clock).map_err(|source| AppError::Client { app: app.name, source })
+}
+
+/// What handlers speak through.
+fn desk(clients: &[(AppName, Client)], store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Desk {
+    let desk = Desk::new(Arc::clone(clock)).with_store(Arc::clone(store));
+    clients.iter().fold(desk, |desk, (app, client)| {
+        desk.with_client(app.clone(), client.clone())
+    })
 }
 
 /// The gateway, and where it is to listen.

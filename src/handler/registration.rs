@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt::{self, Attempt, Tally};
-use super::{Context, ErasedHandler, Filter, Handler};
+use super::{Context, Desk, ErasedHandler, Filter, Handler};
 use crate::backoff::Schedule;
 use crate::id::{AccountKey, HandlerName};
 use crate::message::Message;
@@ -37,6 +37,7 @@ pub struct Registration {
     filter: Arc<Filter>,
     policy: Arc<Policy>,
     threads: Threads,
+    desk: Option<Arc<Desk>>,
     /// Made with the first attempt: a recorder of metrics may be installed until then.
     tally: Arc<OnceLock<Tally>>,
     handler: Arc<dyn ErasedHandler>,
@@ -59,6 +60,7 @@ impl Registration {
             filter: Arc::default(),
             policy: Arc::default(),
             threads: Threads::Own,
+            desk: None,
             tally: Arc::default(),
             handler: Arc::new(handler),
         }
@@ -85,6 +87,13 @@ impl Registration {
     pub fn on_shared_threads(self) -> Self {
         let threads = Threads::Shared;
         Self { threads, ..self }
+    }
+
+    /// Lets it speak through `desk`. An [`App`](crate::app::App) does this for its handlers.
+    #[must_use]
+    pub fn at_desk(self, desk: Arc<Desk>) -> Self {
+        let desk = Some(desk);
+        Self { desk, ..self }
     }
 
     /// Whether it runs on the server's threads.
@@ -119,9 +128,10 @@ impl Registration {
         let cx = Context::new(
             Arc::clone(&self.name),
             account.clone(),
-            &message.msgid,
+            message,
             attempt,
             deadline,
+            self.desk.clone(),
         );
         let tally = self.tally.get_or_init(|| Tally::of(&self.name));
         attempt::run(&*self.handler, &cx, message, tally).await

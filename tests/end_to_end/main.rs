@@ -19,6 +19,7 @@ mod proxies;
 mod receiver;
 mod server;
 mod stage;
+mod talk;
 #[cfg(feature = "otel")]
 mod traces;
 mod units;

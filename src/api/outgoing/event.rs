@@ -43,6 +43,20 @@ impl EventMessage {
     }
 }
 
+impl From<&str> for EventMessage {
+    /// Words, like [`text`](EventMessage::text).
+    fn from(content: &str) -> Self {
+        Self::text(content)
+    }
+}
+
+impl From<String> for EventMessage {
+    /// Words, like [`text`](EventMessage::text).
+    fn from(content: String) -> Self {
+        Self::text(content)
+    }
+}
+
 impl TryFrom<Outgoing> for EventMessage {
     type Error = FieldError;
 

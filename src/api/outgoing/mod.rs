@@ -146,6 +146,20 @@ impl Outgoing {
     }
 }
 
+impl From<&str> for Outgoing {
+    /// Words as one message, like [`text`](Outgoing::text).
+    fn from(content: &str) -> Self {
+        Self::text(content)
+    }
+}
+
+impl From<String> for Outgoing {
+    /// Words as one message, like [`text`](Outgoing::text).
+    fn from(content: String) -> Self {
+        Self::text(content)
+    }
+}
+
 fn unknown(msgtype: &str) -> FieldError {
     let known = Outgoing::MSGTYPES.join(", ");
     FieldError::malformed("msgtype", format!("{}is none of {known}", read::quoted(msgtype)))

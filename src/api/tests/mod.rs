@@ -19,8 +19,6 @@ mod fake;
 mod knowledge;
 mod observed;
 mod reply;
-#[cfg(feature = "simulator")]
-mod simulated;
 mod upload;
 
 /// Neither may ever be seen outside of a request.

@@ -25,11 +25,11 @@ use self::recent::Recent;
 use self::wal::Reading;
 use self::writer::Writer;
 use super::{
-    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, News,
-    Page, Pending, Position, Room, Seq, Store, StoreError, WakeUp,
+    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, Lane,
+    News, Page, Pending, Position, Room, SentReply, Seq, Store, StoreError, WakeUp,
 };
 use crate::clock::UnixMillis;
-use crate::id::{AccountKey, HandlerName};
+use crate::id::{AccountKey, HandlerName, Msgid};
 
 mod account;
 mod damage;
@@ -41,6 +41,7 @@ mod page;
 mod prune;
 mod reader;
 mod recent;
+mod reply;
 mod row;
 mod schema;
 mod wal;
@@ -236,6 +237,26 @@ impl Store for SqliteStore {
                 prune::give_back(conn)?;
                 Ok(blanked)
             })
+            .await
+    }
+
+    async fn record_reply(&self, reply: SentReply) -> Result<(), StoreError> {
+        self.writer.write(1, move |conn, _| reply::record(conn, &reply)).await
+    }
+
+    async fn replies_to(&self, lane: Lane, msgid: &Msgid) -> Result<Vec<SentReply>, StoreError> {
+        let msgid = msgid.clone();
+        self.reader.read(move |conn| reply::to(conn, lane, &msgid)).await
+    }
+
+    async fn reply(&self, lane: Lane, msgid: &str) -> Result<Option<SentReply>, StoreError> {
+        let msgid = msgid.to_owned();
+        self.reader.read(move |conn| reply::find(conn, lane, &msgid)).await
+    }
+
+    async fn prune_replies(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        self.writer
+            .write(limit, move |conn, _| reply::prune(conn, before, limit))
             .await
     }
 
