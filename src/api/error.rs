@@ -5,37 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ErrCode, ErrorClass};
-
-/// A call of WeCom's API, named by its path below `/cgi-bin/`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Call {
-    /// Get an access token for the secret.
-    GetToken,
-    /// Read a page of an account's messages.
-    SyncMsg,
-    /// List the accounts.
-    AccountList,
-}
-
-impl Call {
-    /// Path below `/cgi-bin/`, which is also its name in metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GetToken => "gettoken",
-            Self::SyncMsg => "kf/sync_msg",
-            Self::AccountList => "kf/account/list",
-        }
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::{Call, ErrCode, ErrorClass, FieldError};
 
 /// Why a call failed. Never holds a URL, a secret, a token or a body.
 ///
@@ -56,6 +26,14 @@ pub enum ApiError {
     Setup {
         /// What went wrong.
         source: Arc<dyn Error + Send + Sync>,
+    },
+    /// Not called: WeCom would not take the request.
+    #[error("{call} was not called: {source}")]
+    Invalid {
+        /// What was to be called.
+        call: Call,
+        /// Which field is wrong, and how.
+        source: FieldError,
     },
     /// WeCom says no.
     #[error("{call} was refused with errcode {code}: {errmsg}")]
@@ -116,12 +94,16 @@ pub enum Problem {
     /// Longer than we are willing to read.
     TooLarge {
         /// Most bytes we read.
-        limit_bytes: usize,
+        limit_bytes: u64,
     },
     /// JSON that ends too early.
     Truncated,
     /// No JSON object.
     NotJson,
+    /// No media file, where one should be.
+    NotAFile,
+    /// Another part of a file than was asked for.
+    OtherRange,
     /// JSON, but a field is missing or of another type than documented.
     Shape {
         /// Line where reading stopped, from 1.
@@ -137,6 +119,8 @@ impl fmt::Display for Problem {
             Self::TooLarge { limit_bytes } => write!(f, "more than {limit_bytes} bytes"),
             Self::Truncated => f.write_str("JSON that ends too early"),
             Self::NotJson => f.write_str("something that is no JSON object"),
+            Self::NotAFile => f.write_str("something that is no media file"),
+            Self::OtherRange => f.write_str("another part of the file than was asked for"),
             Self::Shape { line, column } => {
                 write!(
                     f,
@@ -156,6 +140,7 @@ impl ApiError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Setting { .. } | Self::Setup { .. } => ErrorClass::Operator,
+            Self::Invalid { .. } => ErrorClass::Permanent,
             Self::Rejected { code, .. } => match code.class() {
                 ErrorClass::Refresh => ErrorClass::Retry,
                 class => class,

@@ -1,6 +1,9 @@
 //! Keeps us inside WeCom's limits, per app: rate, concurrency, the strict limit on pulls without a callback token, and
 //! the pause that a 45009 asks for.
 //!
+//! WeCom counts each call of its API by itself, so each has a [`Gate`] of its own here: replies do not wait behind
+//! pulls, nor pulls behind replies, nor anything behind a download that takes its time.
+//!
 //! Source: <https://developer.work.weixin.qq.com/document/path/90312> (10 000 calls a minute and 150 000 an hour per
 //! corporation and API; a block lasts as long as the exceeded window).
 
@@ -19,6 +22,13 @@ use crate::backoff::Backoff;
 /// Longest pause after repeated 45009.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
+/// What lets one kind of call through.
+#[derive(Debug)]
+struct Gate {
+    calls: Turnstile<Bucket>,
+    slots: Semaphore,
+}
+
 /// Whether a call falls under the strict limit on pulls without a callback token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Limit {
@@ -30,7 +40,7 @@ pub(super) enum Limit {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Budget {
-    /// Calls of all kinds.
+    /// Calls of the kind that has the fewest left.
     pub calls: u64,
     /// Pulls without a callback's token.
     pub tokenless: u64,
@@ -39,18 +49,26 @@ pub struct Budget {
 /// Gives out turns. Every wait is in order of asking, and a dropped waiter uses nothing up but a turn it already had.
 #[derive(Debug)]
 pub(super) struct Governor {
-    calls: Turnstile<Bucket>,
+    /// One for each of [`Call::ALL`], in that order.
+    gates: Box<[Gate]>,
     tokenless: Turnstile<Window>,
-    slots: Semaphore,
     rests: Rests,
+}
+
+impl Gate {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            calls: Turnstile::new(Bucket::new(settings.calls_per_second, settings.calls_burst)),
+            slots: Semaphore::new(settings.concurrency),
+        }
+    }
 }
 
 impl Governor {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            calls: Turnstile::new(Bucket::new(settings.calls_per_second, settings.calls_burst)),
+            gates: Call::ALL.iter().map(|_| Gate::new(settings)).collect(),
             tokenless: Turnstile::new(Window::per_minute(settings.tokenless_per_minute)),
-            slots: Semaphore::new(settings.concurrency),
             rests: Rests::new(settings.rate_limit_pause),
         }
     }
@@ -66,9 +84,10 @@ impl Governor {
         if limit == Limit::Tokenless {
             self.tokenless_turn().await;
         }
-        self.calls.pass().await;
+        let gate = &self.gates[call as usize];
+        gate.calls.pass().await;
         // Unwrap safety: nobody closes the semaphore.
-        let slot = self.slots.acquire().await.expect("the slots are never closed");
+        let slot = gate.slots.acquire().await.expect("the slots are never closed");
         // Much may have happened in line: nothing goes out while the call rests.
         self.rests.check(call)?;
         Ok(slot)
@@ -87,8 +106,9 @@ impl Governor {
     /// What may be called at once, without waiting.
     pub(super) fn budget(&self) -> Budget {
         let now = Instant::now();
+        let calls = self.gates.iter().map(|gate| gate.calls.pace().remaining(now));
         Budget {
-            calls: self.calls.pace().remaining(now),
+            calls: calls.min().unwrap_or_default(),
             tokenless: self.tokenless.pace().remaining(now),
         }
     }
@@ -232,6 +252,22 @@ mod tests {
         assert!(third.await.is_err());
         drop(first);
         assert_eq!(wait_of(&governor, Limit::Ordinary).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pulls_and_replies_do_not_wait_for_each_other() {
+        for (busy, other) in [(Call::SyncMsg, Call::SendMsg), (Call::SendMsg, Call::SyncMsg)] {
+            let governor = governor(|settings| {
+                (settings.calls_per_second, settings.calls_burst) = (1, 2);
+                settings.concurrency = 2;
+            });
+            let _first = governor.turn(busy, Limit::Ordinary).await.unwrap();
+            let _second = governor.turn(busy, Limit::Ordinary).await.unwrap();
+            assert_eq!(governor.budget().calls, 0);
+            let start = Instant::now();
+            drop(governor.turn(other, Limit::Ordinary).await.unwrap());
+            assert_eq!(start.elapsed(), Duration::ZERO, "{other} waits for {busy}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Talks to WeCom's server API on behalf of one app.
 //!
 //! A [`Client`] owns everything that must exist once per app, because WeCom counts per app: the access token, the
-//! budget of calls, and the connection pool. Every failure is an [`ApiError`] that says by
+//! budget of each call, and the connection pool. Every failure is an [`ApiError`] that says by
 //! [`class`](ApiError::class) what to do about it; nothing is retried in here except that a refused access token is
 //! replaced, once.
 //!
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::id::CorpId;
@@ -19,28 +19,60 @@ use crate::id::CorpId;
 mod access_token;
 mod account;
 mod answer;
+mod call;
+mod contact_way;
+mod customer;
 mod errcode;
 mod error;
+mod field;
 mod governor;
+pub mod knowledge;
+mod media;
+pub mod outgoing;
 mod pace;
+mod pass;
+mod qualification;
+mod recall_msg;
 mod remedy;
+mod send_msg;
+mod send_msg_on_event;
+mod service_state;
+mod servicer;
+mod statistic;
 mod sync_msg;
+mod upgrade_service;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use account::KfAccount;
+pub use account::{AccountChange, KfAccount};
+pub use call::Call;
+pub use contact_way::ContactWay;
+pub use customer::{Customer, Customers, EnterSession, EnterSessionContext, Gender};
 pub use errcode::{ErrCode, ErrorClass};
-pub use error::{ApiError, Call, Problem};
+pub use error::{ApiError, Problem};
+pub use field::{FieldError, Unit};
 pub use governor::Budget;
+pub use media::{ByteRange, Download, DownloadMedia, MediaKind, Upload, Uploaded};
+pub use outgoing::{EventMessage, Outgoing};
+pub use pass::{BodyError, Pass, PassBody, PassError, Passed, Passing};
+pub use qualification::CorpQualification;
 pub use remedy::Remedy;
+pub use send_msg::{OutgoingMsgid, SendMsg};
+pub use send_msg_on_event::SendMsgOnEvent;
+pub use service_state::{MsgCode, ServiceSession, ServiceState, Transfer, TransferTo};
+pub use servicer::{DepartmentId, Reception, Receptionist, Servicer, ServicerResult, Servicers};
+pub use statistic::{CorpStatistic, ServicerStatistic, StatisticDay, StatisticDays};
 pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
+pub use upgrade_service::{UpgradeService, UpgradeServiceConfig, UpgradeTo};
 
 use access_token::{AccessToken, AccessTokens, Grant};
 use answer::{Answer, LooseInt};
 use governor::{Governor, Limit};
-use wire::{Request, Wire};
+use media::Opening;
+use pass::Lines;
+use wire::{Payload, Request, Wire};
 
 /// How to reach WeCom, and how gently. [`new`](Self::new) fills in the defaults.
 #[derive(Clone, Debug)]
@@ -52,17 +84,18 @@ pub struct Settings {
     pub secret: SecretString,
     /// Where the API is, up to but without `/cgi-bin`. A path is allowed, for gateways.
     pub api_base: String,
-    /// Calls a second, sustained, over all kinds. At least 1.
+    /// Calls a second, sustained, of each kind: WeCom counts every call of its API by itself. At least 1.
     pub calls_per_second: u32,
-    /// Calls at once after a quiet time. At least 1.
+    /// Calls of one kind at once after a quiet time. At least 1.
     pub calls_burst: u32,
     /// Pulls without a callback token in any minute. At least 1; WeCom blocks at about 10.
     pub tokenless_per_minute: u32,
-    /// Calls under way at the same time. At least 1.
+    /// Calls of one kind under way at the same time. At least 1.
     pub concurrency: usize,
     /// How long a call rests after its first 45009. Doubles up to an hour.
     pub rate_limit_pause: Duration,
-    /// How long one HTTP exchange may take, from connecting to the last byte. Waiting for a turn is not part of it.
+    /// How long one HTTP exchange may take, from connecting to the last byte; for media, how long nothing of them may
+    /// move. Waiting for a turn is not part of it.
     pub timeout: Duration,
     /// Most bytes of an answer that are read.
     pub max_response_bytes: usize,
@@ -77,7 +110,7 @@ impl Settings {
     pub const CALLS_BURST: u32 = 300;
     /// Below the ten a minute that WeCom punishes.
     pub const TOKENLESS_PER_MINUTE: u32 = 8;
-    /// A safe number of calls at a time; WeCom does not say where 45033 begins.
+    /// A safe number of calls of one kind at a time; WeCom does not say where 45033 begins.
     pub const CONCURRENCY: usize = 8;
     /// Shortest block that WeCom imposes.
     pub const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(60);
@@ -130,17 +163,50 @@ struct Shared {
     secret: SecretString,
     wire: Wire,
     governor: Governor,
+    /// For what is passed on.
+    lines: Lines,
     access_tokens: AccessTokens,
 }
 
-/// A business call: posted JSON, answered by a `T`.
-struct Post<'a, T> {
+/// A business call, apart from how its answer is read.
+struct Ask<'a> {
     call: Call,
     limit: Limit,
-    body: &'a str,
-    /// What in the body must not be quoted in an error.
-    secret: Option<&'a str>,
-    read: fn(&Answer) -> Result<T, Problem>,
+    /// What stands in the URL, beside the access token.
+    query: &'a [(&'static str, &'a str)],
+    payload: Payload<'a>,
+    /// What in the request must not be quoted in an error: tickets, and whom it is about.
+    private: &'a [&'a str],
+}
+
+impl<'a> Ask<'a> {
+    /// Posts `body`, which is JSON.
+    fn post(call: Call, body: &'a str) -> Self {
+        Self {
+            payload: Payload::Json(body),
+            ..Self::get(call, &[])
+        }
+    }
+
+    /// Gets what `query` names.
+    fn get(call: Call, query: &'a [(&'static str, &'a str)]) -> Self {
+        Self {
+            call,
+            limit: Limit::Ordinary,
+            query,
+            payload: Payload::None,
+            private: &[],
+        }
+    }
+
+    fn request<'r>(&'r self, token: &'r AccessToken) -> Request<'r> {
+        Request {
+            call: self.call,
+            query: [&[("access_token", token.expose())], self.query].concat(),
+            payload: self.payload,
+            secrets: [&[token.expose()], self.private].concat(),
+        }
+    }
 }
 
 impl Client {
@@ -155,6 +221,7 @@ impl Client {
         Ok(Self(Arc::new(Shared {
             wire: Wire::new(&settings)?,
             governor: Governor::new(&settings),
+            lines: Lines::new(&settings),
             access_tokens: AccessTokens::new(clock, settings.rate_limit_pause),
             corp_id: settings.corp_id,
             secret: settings.secret,
@@ -180,45 +247,76 @@ impl Client {
         self.0.governor.budget()
     }
 
-    /// Waits for a turn and makes a call; if the access token is refused, gets the next one and calls once more.
-    async fn call<T>(&self, post: Post<'_, T>) -> Result<T, ApiError> {
-        let _turn = self.0.governor.turn(post.call, post.limit).await?;
-        let token = self.access_token().await?;
-        match self.attempt(&token, &post).await {
-            Err(ApiError::Rejected { code, .. }) if code.refuses_access_token() => {}
-            result => return result,
-        }
-        let token = self.access_token().await?;
-        self.attempt(&token, &post).await
+    /// Posts `body`, and reads the answer with `read`. What is `private` in it is not quoted in an error.
+    async fn post<T>(
+        &self,
+        call: Call,
+        body: &impl Serialize,
+        private: &[&str],
+        read: fn(&Answer) -> Result<T, Problem>,
+    ) -> Result<T, ApiError> {
+        // Unwrap safety: bodies are made of strings and finite numbers, and all keys of their maps are strings.
+        let body = serde_json::to_string(body).expect("a request is JSON");
+        let ask = Ask {
+            private,
+            ..Ask::post(call, &body)
+        };
+        self.call(&ask, read).await
     }
 
-    /// Calls with `token`, and notes what the answer says about it and about the limits.
-    async fn attempt<T>(&self, token: &Arc<AccessToken>, post: &Post<'_, T>) -> Result<T, ApiError> {
+    /// Makes a call that is answered with JSON, and reads the answer with `read`.
+    async fn call<T>(&self, ask: &Ask<'_>, read: fn(&Answer) -> Result<T, Problem>) -> Result<T, ApiError> {
+        let wire = &self.0.wire;
+        self.in_turn(
+            ask,
+            |token| async move { wire.exchange(&ask.request(&token), read).await },
+        )
+        .await
+    }
+
+    /// Makes a call that is answered with a file.
+    async fn open(&self, ask: &Ask<'_>) -> Result<Opening, ApiError> {
+        let wire = &self.0.wire;
+        self.in_turn(ask, |token| async move { wire.open(&ask.request(&token)).await })
+            .await
+    }
+
+    /// Waits for a turn and sends; if the access token is refused, gets the next one and sends once more.
+    async fn in_turn<T, S>(&self, ask: &Ask<'_>, send: impl Fn(Arc<AccessToken>) -> S) -> Result<T, ApiError>
+    where
+        S: Future<Output = Result<T, ApiError>>,
+    {
+        let _turn = self.0.governor.turn(ask.call, ask.limit).await?;
+        match self.attempt(ask.call, &send).await {
+            Err(ApiError::Rejected { code, .. }) if code.refuses_access_token() => self.attempt(ask.call, &send).await,
+            result => result,
+        }
+    }
+
+    /// Sends with the current access token, and notes what the answer says about it and about the limits.
+    async fn attempt<T, S>(&self, call: Call, send: &impl Fn(Arc<AccessToken>) -> S) -> Result<T, ApiError>
+    where
+        S: Future<Output = Result<T, ApiError>>,
+    {
         let Shared {
-            wire,
             governor,
             access_tokens,
             ..
         } = &*self.0;
-        let request = Request {
-            call: post.call,
-            query: &[("access_token", token.expose())],
-            body: Some(post.body),
-            secrets: &[token.expose(), post.secret.unwrap_or_default()],
-        };
-        let result = wire.exchange(request, post.read).await;
+        let token = self.access_token().await?;
+        let result = send(Arc::clone(&token)).await;
         match &result {
             Ok(_) => {
-                access_tokens.served(token);
-                governor.succeeded(post.call);
+                access_tokens.served(&token);
+                governor.succeeded(call);
             }
             Err(error @ ApiError::Rejected { code, .. }) if code.refuses_access_token() => {
-                access_tokens.invalidate(token, error);
+                access_tokens.invalidate(&token, error);
             }
             Err(ApiError::Rejected { code, .. }) => {
-                access_tokens.served(token);
+                access_tokens.served(&token);
                 if code.class() == ErrorClass::RetryLong {
-                    governor.limited(post.call);
+                    governor.limited(call);
                 }
             }
             Err(_) => {}
@@ -234,11 +332,11 @@ impl Client {
         let secret = self.0.secret.expose_secret();
         let request = Request {
             call: Call::GetToken,
-            query: &[("corpid", self.0.corp_id.as_str()), ("corpsecret", secret)],
-            body: None,
-            secrets: &[secret],
+            query: vec![("corpid", self.0.corp_id.as_str()), ("corpsecret", secret)],
+            payload: Payload::None,
+            secrets: vec![secret],
         };
-        self.0.wire.exchange(request, read_grant).await
+        self.0.wire.exchange(&request, read_grant).await
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, LooseInt};
 use super::governor::Limit;
 use super::wire::understand;
-use super::{ApiError, Call, Client, ErrCode, Post, Problem};
+use super::{ApiError, Ask, Call, Client, ErrCode, Problem};
 use crate::id::{CallbackToken, OpenKfid};
 
 /// Which page to read.
@@ -107,15 +107,12 @@ impl Client {
     async fn read_page(&self, request: &SyncMsg<'_>, limit: Limit) -> Result<SyncPage, ApiError> {
         let token = request.token();
         let body = body(request, token);
-        let result = self
-            .call(Post {
-                call: Call::SyncMsg,
-                limit,
-                body: &body,
-                secret: token,
-                read: read_page,
-            })
-            .await;
+        let ask = Ask {
+            limit,
+            private: &[token.unwrap_or_default()],
+            ..Ask::post(Call::SyncMsg, &body)
+        };
+        let result = self.call(&ask, read_page).await;
         if let Err(ApiError::Rejected { code, .. }) = &result
             && *code == ErrCode::INVALID_CALLBACK_TOKEN
         {

@@ -19,6 +19,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 const ALL_BODIES_EVERY: Duration = Duration::from_hours(1);
 /// Messages forgotten in one step, so that pages wait for milliseconds at most.
 const STEP: usize = 500;
+/// How long a reply is remembered: WeCom tells of its failure within 48 hours and keeps that for three days, and a handler
+/// that is tried for longer than that is refused for other reasons.
+const REPLIES_KEPT: Duration = Duration::from_hours(96);
 /// Pause between two steps, which leaves the writer to the pages.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often owed and buried deliveries, and what may be asked of WeCom, are counted.
@@ -47,6 +50,7 @@ impl Upkeep {
                     warn_of(self.blank_bodies(retention, &mut bodies).await);
                 }
                 warn_of(self.prune().await);
+                warn_of(self.prune_replies().await);
             }
         };
         let count = async {
@@ -80,6 +84,14 @@ impl Upkeep {
 
     async fn prune(&self) -> Result<(), StoreError> {
         while self.store.prune(self.clock.now().minus(self.retention), STEP).await? >= STEP as u64 {
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn prune_replies(&self) -> Result<(), StoreError> {
+        let before = self.clock.now().minus(REPLIES_KEPT);
+        while self.store.prune_replies(before, STEP).await? >= STEP as u64 {
             sleep(PAUSE).await;
         }
         Ok(())

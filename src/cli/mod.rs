@@ -12,12 +12,15 @@ use wecom_kf::config::{Config, ConfigError, Environment, Loaded};
 use wecom_kf::id::OpenKfid;
 use wecom_kf::simulator;
 
+mod calling;
 mod check;
 mod dead;
 mod demo;
 mod healthcheck;
 mod keygen;
+mod media;
 mod retire;
+mod send;
 mod serve;
 mod simulate;
 
@@ -44,12 +47,17 @@ enum Command {
     Simulate(simulate::Options),
     /// Prints the JSON Schema of the body that `forward` handlers post.
     Schema,
-    /// Prints a new Token and EncodingAESKey for WeCom's console, and a signing secret for a forward handler.
+    /// Prints a new Token and EncodingAESKey for WeCom's console, a signing secret for a forward handler, and a key to
+    /// the gateway.
     Keygen,
     /// Lists, shows, replays or drops messages that a handler could not take.
     Dead(dead::Options),
     /// Forgets what is still owed to a handler that has left the config.
     Retire(retire::Options),
+    /// Says something to a customer.
+    Send(send::Options),
+    /// Fetches a file that a customer sent, or hands WeCom one to be sent.
+    Media(media::Options),
     /// Asks a running server whether it lives; for container health checks.
     Healthcheck(healthcheck::Options),
 }
@@ -99,6 +107,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keygen => keygen::run(),
         Command::Dead(options) => dead::run(options),
         Command::Retire(options) => retire::run(&options),
+        Command::Send(options) => send::run(&options),
+        Command::Media(options) => media::run(options),
         Command::Healthcheck(options) => healthcheck::run(&options),
     }
 }

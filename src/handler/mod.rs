@@ -2,7 +2,7 @@
 //!
 //! Implement [`Handler`] with an `async fn`, wrap a closure with [`from_fn`], or implement [`TypedHandler`] to have one
 //! method per type of message. A [`Registration`] then gives the handler its durable name, says which messages it wants
-//! and how patiently it is tried. Built in are [`LogHandler`] and [`Forward`].
+//! and how patiently it is tried. A handler answers through its [`Context`]. Built in are [`LogHandler`] and [`Forward`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ mod samples;
 
 pub use attempt::Attempt;
 pub use closure::{FromFn, from_fn};
-pub use context::Context;
+pub use context::{Budget, Context, Desk, FailedReply, ReplyError, Sent};
 pub use filter::Filter;
 pub use forward::{Forward, ForwardError, SigningSecret};
 pub use log::LogHandler;
@@ -84,7 +84,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a handler could not take a message, and what should become of it.
 ///
-/// Deliberately no `std::error::Error` itself, so that `?` turns any error into a [`Retry`](Self::Retry).
+/// Deliberately no `std::error::Error` itself, so that `?` makes one of any error: a [`Retry`](Self::Retry), unless it is a
+/// [`ReplyError`] or an [`ApiError`](crate::api::ApiError), which know better.
 ///
 /// The text of the source and of its causes ends up in logs and dead letters: keep message texts, customer ids and
 /// secrets out of it.
@@ -111,15 +112,6 @@ pub enum HandlerError {
         /// What is wrong with it.
         source: BoxError,
     },
-}
-
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for HandlerError {
-    fn from(error: E) -> Self {
-        Self::Retry {
-            after: None,
-            source: Box::new(error),
-        }
-    }
 }
 
 /// A handler whose future is boxed, so that different ones can stand in one list.

@@ -1,12 +1,13 @@
 //! A handler as the engines know it: its durable name, what it wants, and how patiently it is tried.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Attempt, Context, ErasedHandler, Filter, Handler, attempt};
+use super::attempt::{self, Attempt, Tally};
+use super::{Context, Desk, ErasedHandler, Filter, Handler};
 use crate::backoff::Schedule;
 use crate::id::{AccountKey, HandlerName};
 use crate::message::Message;
@@ -36,6 +37,9 @@ pub struct Registration {
     filter: Arc<Filter>,
     policy: Arc<Policy>,
     threads: Threads,
+    desk: Option<Arc<Desk>>,
+    /// Made with the first attempt: a recorder of metrics may be installed until then.
+    tally: Arc<OnceLock<Tally>>,
     handler: Arc<dyn ErasedHandler>,
 }
 
@@ -56,6 +60,8 @@ impl Registration {
             filter: Arc::default(),
             policy: Arc::default(),
             threads: Threads::Own,
+            desk: None,
+            tally: Arc::default(),
             handler: Arc::new(handler),
         }
     }
@@ -81,6 +87,13 @@ impl Registration {
     pub fn on_shared_threads(self) -> Self {
         let threads = Threads::Shared;
         Self { threads, ..self }
+    }
+
+    /// Lets it speak through `desk`. An [`App`](crate::app::App) does this for its handlers.
+    #[must_use]
+    pub fn at_desk(self, desk: Arc<Desk>) -> Self {
+        let desk = Some(desk);
+        Self { desk, ..self }
     }
 
     /// Whether it runs on the server's threads.
@@ -115,11 +128,13 @@ impl Registration {
         let cx = Context::new(
             Arc::clone(&self.name),
             account.clone(),
-            &message.msgid,
+            message,
             attempt,
             deadline,
+            self.desk.clone(),
         );
-        attempt::run(&*self.handler, &cx, message).await
+        let tally = self.tally.get_or_init(|| Tally::of(&self.name));
+        attempt::run(&*self.handler, &cx, message, tally).await
     }
 
     /// When an attempt that starts at `start` is broken off.

@@ -18,7 +18,7 @@ macro_rules! silent_debug {
         }
     )+};
 }
-pub(super) use silent_debug;
+pub(crate) use silent_debug;
 
 silent_debug!(Text, Location, Link, BusinessCard, Miniprogram);
 

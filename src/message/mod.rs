@@ -40,6 +40,7 @@ mod number;
 mod schema;
 
 pub use channels::{Channels, ChannelsShopOrder, ChannelsShopProduct, ChannelsSubType};
+pub(crate) use content::silent_debug;
 pub use content::{
     BusinessCard, Calendar, File, Image, Link, Location, Meeting, Miniprogram, Note, Text, Video, Voice,
 };
@@ -51,6 +52,7 @@ pub use event::{
 pub use kind::{Content, Event, KINDS};
 pub use menu::{MenuClick, MenuItem, MenuMiniprogram, MenuText, MenuView, Msgmenu};
 pub use merged::{MergedItem, MergedMsg};
+pub(crate) use number::open_number;
 pub use schema::{forwarded_type, schema};
 
 /// One item of a `sync_msg` page.

@@ -68,4 +68,4 @@ macro_rules! open_number {
         }
     };
 }
-pub(super) use open_number;
+pub(crate) use open_number;

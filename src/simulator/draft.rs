@@ -1,9 +1,10 @@
 //! An item that has not been said yet.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::media::MediaKind;
 use crate::clock::UnixMillis;
-use crate::id::{ExternalUserid, Msgid, OpenKfid};
+use crate::id::{ExternalUserid, MediaId, Msgid, OpenKfid};
 
 /// An item of `sync_msg` without what only saying it gives: msgid, send time and account.
 ///
@@ -88,6 +89,12 @@ impl Draft {
         Self(item)
     }
 
+    /// What `customer` sends when they send a file that is kept under `media_id`.
+    #[must_use]
+    pub fn media(customer: &ExternalUserid, kind: MediaKind, media_id: &MediaId) -> Self {
+        Self::from_customer(customer, kind.name(), Some(json!({ "media_id": media_id })))
+    }
+
     /// Type as filters name it: the msgtype, or `event.` and the event type.
     #[must_use]
     pub fn kind(&self) -> String {
@@ -103,6 +110,25 @@ impl Draft {
     pub fn external_userid(&self) -> Option<ExternalUserid> {
         let holder = self.event_body().unwrap_or(&self.0);
         holder.get("external_userid")?.as_str().map(ExternalUserid::from)
+    }
+
+    /// A field of the event, or of the item if it is none.
+    pub(super) fn field(&self, name: &str) -> Option<&Value> {
+        self.event_body().unwrap_or(&self.0).get(name)
+    }
+
+    /// Where a customer who enters comes from, as `customer/batchget` tells it again.
+    pub(super) fn entry(&self) -> Value {
+        let fields = ["scene", "scene_param", "wechat_channels"].into_iter();
+        let known = fields.filter_map(|name| Some((name.to_owned(), self.field(name)?.clone())));
+        Value::Object(known.collect())
+    }
+
+    /// The file that it is, if it is one.
+    pub(super) fn file(&self) -> Option<(MediaKind, &str)> {
+        let msgtype = self.0.get("msgtype")?.as_str()?;
+        let media_id = self.0.get(msgtype)?.get("media_id")?.as_str()?;
+        Some((msgtype.parse().ok()?, media_id))
     }
 
     /// Whose message it recalls, when it is a recall that does not yet say which message: origin 3 or 5.
@@ -151,8 +177,6 @@ impl Draft {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

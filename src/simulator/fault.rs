@@ -1,12 +1,12 @@
 //! What can go wrong at WeCom and on the way to it, each with a dial of its own.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
+use super::calls::Api;
 use crate::id::OpenKfid;
 
 super::named::named! {
@@ -22,11 +22,14 @@ super::named::named! {
         CallbackDelayed = "callback_delayed",
         /// Together with a callback, an earlier one is sent again, byte for byte.
         CallbackReplayed = "callback_replayed",
+        /// The connection closes before a call has taken any effect.
+        CallLost = "call_lost",
         /// The answer to a call takes up to [`Faults::slowness`].
         Latency = "latency",
         /// A call is answered 500, 502, 503 or 504.
         Http5xx = "http_5xx",
-        /// The connection closes before a byte of the answer is sent.
+        /// The connection closes before a byte of the answer is sent. This and whatever else happens to an answer
+        /// happens after the call has taken effect.
         ResetBeforeBody = "reset_before_body",
         /// The connection closes in the middle of the answer.
         ResetInBody = "reset_in_body",
@@ -80,19 +83,6 @@ super::named::named! {
     }
 }
 
-impl Serialize for Fault {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl<'de> Deserialize<'de> for Fault {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name: Cow<'de, str> = Deserialize::deserialize(deserializer)?;
-        name.parse().map_err(de::Error::custom)
-    }
-}
-
 /// How often a fault happens.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(from = "DialForm", into = "DialForm")]
@@ -130,6 +120,19 @@ impl From<Dial> for DialForm {
     }
 }
 
+/// Replies that are accepted, and fail.
+///
+/// Source: <https://developer.work.weixin.qq.com/document/path/94670>
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SendFail {
+    /// How many fail.
+    pub dial: Dial,
+    /// Why: 4 the session expired, 5 it was closed, 6 more than five messages, 10 the customer refuses, 13 security …
+    pub fail_type: u32,
+}
+
 /// Which faults happen, and how badly. As JSON it is what `PUT /simulator/faults` takes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -142,6 +145,11 @@ pub struct Faults {
     pub slowness: Duration,
     /// How much [`Fault::HugePage`] adds: 10 MiB.
     pub page_bytes: usize,
+    /// Calls that the faults of calls happen to; every call, if there is none here. What happens to callbacks, and
+    /// what only one call can suffer, is not concerned.
+    pub calls: BTreeSet<Api>,
+    /// How many replies are accepted and then never reach the customer, and what `msg_send_fail` says about it.
+    pub send_fail: Option<SendFail>,
     /// Accounts that cannot be pulled, and the errcode that says why: 95000, 48007, 60020 …
     pub refusals: BTreeMap<OpenKfid, i64>,
 }
@@ -152,6 +160,8 @@ impl Default for Faults {
             dials: BTreeMap::new(),
             slowness: Duration::from_millis(500),
             page_bytes: 10 << 20,
+            calls: BTreeSet::new(),
+            send_fail: None,
             refusals: BTreeMap::new(),
         }
     }
@@ -186,15 +196,47 @@ impl Faults {
         self
     }
 
+    /// The same, but only for `api`, and whatever else was named so.
+    #[must_use]
+    pub fn on(mut self, api: Api) -> Self {
+        self.calls.insert(api);
+        self
+    }
+
+    /// The same, with as many accepted replies as `dial` says failing afterwards, for the reason `fail_type`.
+    #[must_use]
+    pub fn failing_replies(mut self, dial: Dial, fail_type: u32) -> Self {
+        self.send_fail = Some(SendFail { dial, fail_type });
+        self
+    }
+
+    /// Whether the faults of calls happen to `api`.
+    pub(super) fn concern(&self, api: Api) -> bool {
+        self.calls.is_empty() || self.calls.contains(&api)
+    }
+
+    /// What a reply that was just accepted fails with, if it does.
+    pub(super) fn fails(&mut self, rng: &mut impl Rng) -> Option<u32> {
+        let SendFail { dial, fail_type } = self.send_fail.as_mut()?;
+        dial.strikes(rng).then_some(*fail_type)
+    }
+
     /// Whether `fault` happens this time.
     pub(super) fn happens(&mut self, fault: Fault, rng: &mut impl Rng) -> bool {
-        match self.dials.get_mut(&fault) {
-            None | Some(Dial::Next(0)) => false,
-            Some(Dial::Next(left)) => {
+        self.dials.get_mut(&fault).is_some_and(|dial| dial.strikes(rng))
+    }
+}
+
+impl Dial {
+    /// Whether it happens this time.
+    fn strikes(&mut self, rng: &mut impl Rng) -> bool {
+        match self {
+            Self::Next(0) => false,
+            Self::Next(left) => {
                 *left -= 1;
                 true
             }
-            Some(Dial::Chance(chance)) => rng.random::<f64>() < *chance,
+            Self::Chance(chance) => rng.random::<f64>() < *chance,
         }
     }
 }
@@ -243,11 +285,14 @@ mod tests {
 
     #[test]
     fn a_setting_survives_json() {
-        let json = r#"{"dials":{"busy":0.5,"http_5xx":{"next":3}},"slowness_ms":20,"refusals":{"wk1":95000}}"#;
+        let json = r#"{"dials":{"busy":0.5,"http_5xx":{"next":3}},"slowness_ms":20,"refusals":{"wk1":95000},
+            "calls":["kf/send_msg"],"send_fail":{"dial":{"next":1},"fail_type":4}}"#;
         let faults: Faults = serde_json::from_str(json).unwrap();
         let mut expected = Faults::only(Fault::Busy, Dial::Chance(0.5))
             .with(Fault::Http5xx, Dial::Next(3))
-            .refusing(OpenKfid::from("wk1"), 95000);
+            .refusing(OpenKfid::from("wk1"), 95000)
+            .on(Api::SendMsg)
+            .failing_replies(Dial::Next(1), 4);
         expected.slowness = Duration::from_millis(20);
         assert_eq!(faults, expected);
         let again = serde_json::to_string(&faults).unwrap();

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::calls::Api;
+use super::conversation::Seen;
 use super::fault::Fault;
 use crate::id::{ExternalUserid, Msgid, OpenKfid};
 
@@ -18,6 +20,8 @@ pub struct Ledger {
     pub said: Vec<Arc<Said>>,
     /// What faults added to the streams, in order.
     pub odd: Vec<Arc<OddItem>>,
+    /// Messages to customers that were accepted, in order: what they saw, and what failed afterwards.
+    pub seen: Vec<Arc<Seen>>,
     /// What was called, sent and done wrong.
     pub counts: Counts,
 }
@@ -70,6 +74,10 @@ pub struct Counts {
     pub tokenless: u64,
     /// Calls of `account/list`.
     pub account_list: u64,
+    /// Calls that need an access token, by name, those included that were refused.
+    pub calls: BTreeMap<Api, u64>,
+    /// Messages to customers that were accepted.
+    pub replies: u64,
     /// Calls refused, by errcode.
     pub refused: BTreeMap<i64, u64>,
     /// Pulls that began while another one of the same account was being answered.
@@ -137,6 +145,17 @@ pub struct Verdict {
     pub overlap: u64,
     /// Received, but never said; or filed under another customer.
     pub stray: u64,
+}
+
+impl Counts {
+    pub(super) fn count(&mut self, api: Api) {
+        *self.calls.entry(api).or_default() += 1;
+        match api {
+            Api::SyncMsg => self.sync_msg += 1,
+            Api::AccountList => self.account_list += 1,
+            _ => {}
+        }
+    }
 }
 
 impl Ledger {

@@ -31,9 +31,21 @@
 //!   if you care. Answers `{"msgid": "…"}`.
 //! * `POST /simulator/conversation` says one of everything. The body is empty, or has `open_kfid` and
 //!   `external_userid`. Answers `{"msgids": […]}`.
+//! * `POST /simulator/enter` lets a customer open the chat: `open_kfid`, `external_userid`, `scene`, `scene_param`, all
+//!   if you care. Answers `{"msgid": "…", "welcome_code": "…"}`, the code only for whoever may be welcomed.
+//! * `POST /simulator/tap` lets a customer tap the entry `item` (its id or its text) of the last menu they saw that has
+//!   one: `{"item": "…"}`. Answers `{"msgid": "…"}`.
+//! * `POST /simulator/session` lets a colleague act in the client: `{"change": "take", "servicer_userid": "LiMing"}`, or
+//!   `transfer` (with `other_servicer_userid`), `end`, `reopen`. Answers `{"msgid": "…"}`.
+//! * `GET /simulator/seen?open_kfid=…&external_userid=…` answers `{"seen": […]}`: the messages that were sent to
+//!   customers and accepted, in order ([`Seen`]). Either parameter may be left out, and then does not matter.
+//! * `POST /simulator/failures` lets one of those fail afterwards: `{"msgid": "…", "fail_type": 4}`. Answers the msgid
+//!   of the event that says so.
 //! * `GET /simulator/faults` answers the [`Faults`], every dial included.
 //! * `PUT /simulator/faults` replaces them:
-//!   `{"dials": {"latency": 0.5, "http_5xx": {"next": 3}}, "slowness_ms": 200}`.
+//!   `{"dials": {"latency": 0.5, "http_5xx": {"next": 3}}, "slowness_ms": 200}`. With `"calls": ["kf/send_msg"]` they
+//!   happen to that call only; `"send_fail": {"dial": {"next": 1}, "fail_type": 4}` lets replies fail that were
+//!   accepted.
 //! * `GET /simulator/ledger` answers the [`Counts`].
 //!
 //! A request that cannot be understood is answered 400 and `{"error": "…"}`.
@@ -41,7 +53,15 @@
 //! # Where it guesses
 //!
 //! WeCom leaves things unsaid: the answer to a bad cursor, the number of tokenless calls, the pause between repeats of
-//! a callback. Where the documents are silent it is on the strict side, and the place says so.
+//! a callback. Where the documents are silent it is on the strict side, and the place says so. About replies it takes
+//! these to be true:
+//!
+//! * A repeated msgid is answered 95033 whatever else is wrong, so that a repeat learns that it was accepted.
+//! * A code that was never given, was used or is too old is answered 41050; one whose session has moved on, 95018.
+//! * A session that has not reached a colleague cannot be ended by API (95016), and ends 48 hours after it began.
+//! * A customer who never wrote to the account cannot be answered (95018); one who is unknown is answered 40096.
+//! * Tapping a menu entry is a message of the customer; what is sent on an event does not count against the five.
+//! * A field that is too long is answered 40058, unless WeCom says that it is cut.
 
 use std::fmt;
 use std::io;
@@ -62,10 +82,12 @@ use crate::id::{ExternalUserid, Msgid, OpenKfid};
 mod bell;
 mod calls;
 mod control;
+mod conversation;
 mod draft;
 mod fault;
 mod ledger;
 mod limits;
+mod media;
 mod mint;
 mod named;
 mod odd;
@@ -87,12 +109,15 @@ use bell::News;
 use world::World;
 
 pub use bell::EchoError;
+pub use calls::Api;
+pub use conversation::{Customer, Entry, Occasion, Seen, ServiceState, Servicer, UnknownEntry, UnknownReply};
 pub use draft::{Draft, DraftError};
-pub use fault::{Dial, Fault, Faults};
+pub use fault::{Dial, Fault, Faults, SendFail};
 pub use ledger::{Callbacks, Counts, Ledger, OddItem, Received, Said, Verdict, Violations};
 pub use limits::Limits;
+pub use media::MediaKind;
 pub use named::UnknownName;
-pub use settings::{Account, BellRules, CallbackTarget, Settings, TargetError};
+pub use settings::{Account, BellRules, CallbackTarget, ReplyRules, Settings, TargetError, UpgradeRange};
 pub use wecom::UnknownAccount;
 
 /// How long connections may take to end when the simulator stops.
@@ -263,6 +288,26 @@ impl Simulator {
         self.world.wecom().faults.dials.insert(fault, dial);
     }
 
+    /// Lets a reply that was accepted fail, as if WeCom found out later, and tells so (`msg_send_fail`).
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownReply`] when no such reply was accepted.
+    pub fn fail_reply(&self, open_kfid: &OpenKfid, msgid: &Msgid, fail_type: u32) -> Result<Msgid, UnknownReply> {
+        self.world.fail_reply(open_kfid, msgid, fail_type)
+    }
+
+    /// Changes what may be sent to customers, and how long.
+    pub fn set_reply_rules(&self, rules: ReplyRules) {
+        self.world.wecom().settings.replies = rules;
+    }
+
+    /// Every message to a customer that was accepted, in order.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Arc<Seen>> {
+        self.world.wecom().replies.all().to_vec()
+    }
+
     /// The truth up to now.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
@@ -322,6 +367,18 @@ impl World {
         let msgid = self.wecom().say(open_kfid, draft, now)?;
         self.ring(&News::Messages(open_kfid));
         Ok(msgid)
+    }
+
+    fn fail_reply(
+        self: &Arc<Self>,
+        open_kfid: &OpenKfid,
+        msgid: &Msgid,
+        fail_type: u32,
+    ) -> Result<Msgid, UnknownReply> {
+        let now = self.clock.now();
+        let event = self.wecom().fail_reply(open_kfid, msgid, fail_type, now)?;
+        self.ring(&News::Messages(open_kfid));
+        Ok(event)
     }
 
     fn converse(

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::limits::Limits;
 use crate::callback::{KeyError, KeyPair};
 use crate::clock::{Clock, SystemClock};
-use crate::id::{CorpId, OpenKfid};
+use crate::id::{CorpId, OpenKfid, ServicerUserid};
 
 /// What a simulator is told at its start.
 ///
@@ -41,6 +41,16 @@ pub struct Settings {
     pub callback_token_lifetime: Duration,
     /// How long messages are kept on the clock: 72 hours.
     pub history: Duration,
+    /// People who work for the corporation, and can be made to serve an account.
+    pub employees: Vec<ServicerUserid>,
+    /// Whom customers can be recommended to.
+    pub upgrade: UpgradeRange,
+    /// Whether the corporation is bound to a Channels account.
+    pub wechat_channels_binding: bool,
+    /// What may be sent to customers, and how long.
+    pub replies: ReplyRules,
+    /// How long files are kept on the clock: 3 days.
+    pub media_lifetime: Duration,
     /// Most items in a page: 1,000.
     pub page_maximum: u32,
     /// How often calls may be made.
@@ -64,6 +74,13 @@ impl Default for Settings {
             access_token_lifetime: Duration::from_secs(7_200),
             callback_token_lifetime: Duration::from_secs(10 * 60),
             history: Duration::from_secs(72 * 60 * 60),
+            employees: ["LiMing", "WangFang", "ZhaoLei", "ChenJie", "SunTao"]
+                .map(ServicerUserid::from)
+                .into(),
+            upgrade: UpgradeRange::default(),
+            wechat_channels_binding: true,
+            replies: ReplyRules::default(),
+            media_lifetime: Duration::from_secs(72 * 60 * 60),
             page_maximum: 1_000,
             limits: Limits::default(),
             bell: BellRules::default(),
@@ -79,6 +96,8 @@ pub struct Account {
     pub open_kfid: OpenKfid,
     /// Its name, as customers see it.
     pub name: String,
+    /// Where its picture is.
+    pub avatar: String,
 }
 
 impl Account {
@@ -87,6 +106,64 @@ impl Account {
         Self {
             open_kfid: OpenKfid::new(open_kfid),
             name: name.into(),
+            avatar: "https://images.example.com/avatar.png".to_owned(),
+        }
+    }
+}
+
+/// Whom customers can be recommended to, as the console has it.
+///
+/// Source: <https://developer.work.weixin.qq.com/document/path/94674>
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct UpgradeRange {
+    /// Colleagues.
+    pub members: Vec<ServicerUserid>,
+    /// Departments.
+    pub departments: Vec<u64>,
+    /// Group chats.
+    pub chats: Vec<String>,
+}
+
+impl Default for UpgradeRange {
+    fn default() -> Self {
+        Self {
+            members: vec![ServicerUserid::from("LiMing"), ServicerUserid::from("WangFang")],
+            departments: vec![2],
+            chats: vec!["wrSimulatedGroupChat000000000001".to_owned()],
+        }
+    }
+}
+
+/// What may be sent to customers, and how long, on the simulator's clock. On one that runs fast twenty seconds pass in
+/// an instant: lengthen what a client should be able to meet.
+///
+/// Sources: <https://developer.work.weixin.qq.com/document/path/94677>,
+/// <https://developer.work.weixin.qq.com/document/path/95122>
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ReplyRules {
+    /// How long after a customer's last message one may answer: 48 hours.
+    pub window: Duration,
+    /// Most messages since a customer's last one: 5.
+    pub budget: u32,
+    /// How long after it began a session ends by itself: 48 hours.
+    pub session: Duration,
+    /// How long a welcome code lives, and one that came with the end of a session: 20 s.
+    pub welcome_code: Duration,
+    /// How long any other message code lives: 48 hours.
+    pub msg_code: Duration,
+}
+
+impl Default for ReplyRules {
+    fn default() -> Self {
+        let two_days = Duration::from_secs(48 * 60 * 60);
+        Self {
+            window: two_days,
+            budget: 5,
+            session: two_days,
+            welcome_code: Duration::from_secs(20),
+            msg_code: two_days,
         }
     }
 }

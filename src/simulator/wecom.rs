@@ -1,7 +1,7 @@
 //! Everything that the fake WeCom knows, apart from any wire.
 //!
-//! What it does with it stands in three more rooms: `calls` (who may ask what), `page` (what `sync_msg` answers) and
-//! `bell` (what is sent to the callback).
+//! What it does with it stands in more rooms: `calls` (who may ask what), `page` (what `sync_msg` answers),
+//! `conversation` (what may be sent to customers), `media` (files) and `bell` (what is sent to the callback).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::bell::Bell;
-use super::calls::Quotas;
+use super::calls::{Api, Colleagues, Knowledge, Links, Quotas, Upgrades};
+use super::conversation::{Codes, Conversations, Replies};
 use super::draft::Draft;
 use super::fault::{Fault, Faults};
 use super::ledger::{Counts, Ledger, OddItem, Said};
+use super::media::Library;
 use super::mint::Mint;
 use super::samples::alphanumeric;
 use super::settings::{Account, Settings};
@@ -36,6 +38,16 @@ pub(super) struct Wecom {
     pub(super) quotas: Quotas,
     /// What happened, account by account; the same items as in the ledger, and the odd ones.
     pub(super) streams: BTreeMap<OpenKfid, Stream>,
+    pub(super) conversations: Conversations,
+    pub(super) codes: Codes,
+    pub(super) replies: Replies,
+    pub(super) colleagues: Colleagues,
+    pub(super) links: Links,
+    pub(super) upgrades: Upgrades,
+    pub(super) knowledge: Knowledge,
+    pub(super) media: Library,
+    /// Accounts on which a call made something happen; rung for when the call is over.
+    pub(super) news: Vec<OpenKfid>,
     /// How many pulls of an account are being answered now.
     pub(super) pulls: HashMap<OpenKfid, u32>,
     /// How often in a row pulls of an account have been kept from moving on.
@@ -70,6 +82,15 @@ impl Wecom {
             access_tokens: AccessTokens::new(settings.access_token_lifetime),
             quotas: Quotas::new(&settings.limits),
             streams: streams.collect(),
+            conversations: Conversations::default(),
+            codes: Codes::default(),
+            replies: Replies::default(),
+            colleagues: Colleagues::default(),
+            links: Links::default(),
+            upgrades: Upgrades::default(),
+            knowledge: Knowledge::default(),
+            media: Library::new(settings.media_lifetime),
+            news: Vec::new(),
             pulls: HashMap::new(),
             standstills: HashMap::new(),
             acknowledged: HashMap::new(),
@@ -96,12 +117,17 @@ impl Wecom {
                 .unwrap_or_else(|| self.new_msgid());
             draft.recall(&recalled);
         }
-        let stream = self.streams.get_mut(open_kfid).ok_or_else(|| UnknownAccount {
-            open_kfid: open_kfid.clone(),
-        })?;
+        if !self.streams.contains_key(open_kfid) {
+            return Err(UnknownAccount {
+                open_kfid: open_kfid.clone(),
+            });
+        }
+        self.witness(open_kfid, &draft, now);
         let (external_userid, origin, kind) = (draft.external_userid(), draft.origin(), draft.kind().into());
         let raw: Arc<str> = draft.finish(&msgid, now, open_kfid).into();
-        stream.append(now, raw.clone(), Making::Genuine);
+        if let Some(stream) = self.streams.get_mut(open_kfid) {
+            stream.append(now, raw.clone(), Making::Genuine);
+        }
         self.counts.said += 1;
         self.said.push(Arc::new(Said {
             open_kfid: open_kfid.clone(),
@@ -137,10 +163,16 @@ impl Wecom {
         happens
     }
 
+    /// Whether `fault` happens to a call of `api` this time; counted if it does.
+    pub(super) fn suffers_on(&mut self, api: Api, fault: Fault) -> bool {
+        self.faults.concern(api) && self.suffers(fault)
+    }
+
     pub(super) fn ledger(&self) -> Ledger {
         Ledger {
             said: self.said.clone(),
             odd: self.odd.clone(),
+            seen: self.replies.all().to_vec(),
             counts: self.counts.clone(),
         }
     }

@@ -20,15 +20,19 @@ use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
 
 mod error;
 mod lane;
+mod letter;
 mod news;
 mod open;
+mod reply;
 mod room;
 mod sqlite;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
+pub use letter::Letter;
 pub use news::{Bell, News};
 pub use open::{Durability, Settings, open, open_operator};
+pub use reply::SentReply;
 pub use room::Room;
 
 /// How many deliveries of one customer [`Store::pending_urgent`] reads at most.
@@ -117,6 +121,18 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// dead letter keeps, and what was put into quarantine because of them. What is left of a message is enough to know
     /// it when it comes again, so this may be done as soon as one likes.
     async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError>;
+
+    /// Remembers that WeCom accepted `reply`, whose handler is registered. One that is known already stays as it is.
+    async fn record_reply(&self, reply: SentReply) -> Result<(), StoreError>;
+
+    /// What handlers said to the customer of `lane` in answer to the message `msgid`, in order of acceptance.
+    async fn replies_to(&self, lane: Lane, msgid: &Msgid) -> Result<Vec<SentReply>, StoreError>;
+
+    /// What was said to the customer of `lane` under the id `msgid`.
+    async fn reply(&self, lane: Lane, msgid: &str) -> Result<Option<SentReply>, StoreError>;
+
+    /// Forgets up to `limit` replies accepted before `before`. Returns how many there were.
+    async fn prune_replies(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError>;
 
     /// Fails unless a write would be taken now.
     async fn check(&self) -> Result<(), StoreError>;
@@ -315,14 +331,8 @@ pub struct Pending {
     pub seq: Seq,
     /// Customer whose order it keeps.
     pub lane: Lane,
-    /// Account it came from.
-    pub account: AccountKey,
-    /// WeCom's id of it.
-    pub msgid: Msgid,
-    /// When it was pulled.
-    pub received: UnixMillis,
-    /// WeCom's JSON, as it came.
-    pub body: Arc<RawValue>,
+    /// What is delivered. Shared by all deliveries of it that are in memory.
+    pub letter: Arc<Letter>,
     /// Attempts used up.
     pub attempts: u32,
     /// Not to be attempted before this moment.
@@ -414,5 +424,5 @@ macro_rules! bodiless_debug {
     };
 }
 bodiless_debug!(NewMessage: msgid, kind, urgent, owed_to);
-bodiless_debug!(Pending: seq, msgid, attempts, urgent);
+bodiless_debug!(Pending: seq, letter, attempts, urgent);
 bodiless_debug!(DeadLetter: handler, seq, msgid, kind, attempts, reason);

@@ -35,15 +35,19 @@ impl Language {
         }
     }
 
-    /// Folder that holds the library, which is fetched if need be.
+    /// Folder that holds the library that verifies.
     fn library(self) -> PathBuf {
+        self.package(match self {
+            Self::Python => "standardwebhooks==1.1.0",
+            Self::Node => "standardwebhooks@1.1.1",
+        })
+    }
+
+    /// Folder that holds `package` and what it needs, which are fetched if need be.
+    pub(crate) fn package(self, package: &str) -> PathBuf {
         /// One fetch at a time; another process has a place of its own.
         static FETCHING: Mutex<()> = Mutex::new(());
         let _one = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
-        let package = match self {
-            Self::Python => "standardwebhooks==1.1.0",
-            Self::Node => "standardwebhooks@1.1.1",
-        };
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{package}", self.name()));
         if !folder.exists() {
             let place = folder.with_extension(format!("part-{}", std::process::id()));

@@ -9,6 +9,7 @@ mod crashes;
 mod debian;
 mod endpoints;
 mod front;
+mod gateway;
 mod hostile_clients;
 mod load;
 mod metrics;
@@ -18,6 +19,7 @@ mod proxies;
 mod receiver;
 mod server;
 mod stage;
+mod talk;
 #[cfg(feature = "otel")]
 mod traces;
 mod units;

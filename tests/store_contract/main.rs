@@ -10,6 +10,7 @@ mod dead_letters;
 mod deliveries;
 mod model;
 mod pages;
+mod replies;
 mod retention;
 mod sqlite;
 
@@ -78,6 +79,15 @@ macro_rules! run_on {
                         a_replayed_letter_is_owed_afresh,
                         another_process_sees_that_letters_were_replayed,
                         a_dropped_letter_is_gone_and_its_message_stays,
+                    }
+                    replies {
+                        a_reply_is_found_by_what_it_answers_and_by_its_own_id,
+                        a_reply_is_remembered_once_as_it_was_first,
+                        replies_are_told_in_the_order_of_acceptance,
+                        a_reply_belongs_to_its_customer_alone,
+                        a_reply_outlives_the_process_and_the_message_it_answers,
+                        only_old_replies_are_forgotten_and_no_more_than_asked,
+                        a_reply_of_nobody_is_refused,
                     }
                     retention {
                         only_old_messages_are_pruned_and_no_more_than_asked,

@@ -12,6 +12,7 @@ use wecom_kf::id::CallbackToken;
 use wecom_kf::store::{Intake, NewMessage, Seq, Settings, Store, StoreError, WakeUp, open, open_operator};
 
 use crate::bench::{Bench, NOW, account, commit, json, last_page, msgids, owed, page, register, store_messages, text};
+use crate::replies;
 
 /// A directory of its own for each store.
 pub(crate) struct SqliteBench(TempDir);
@@ -179,11 +180,28 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     for opened in [open(&bench.settings()), open_operator(&bench.settings())] {
         assert_eq!(
             problem(opened),
-            "has schema version 7, this build knows 1: run the newer version, or restore a backup made before it"
+            "has schema version 7, this build knows 2: run the newer version, or restore a backup made before it"
         );
     }
-    bench.tamper("UPDATE meta SET schema_version = 1");
+    bench.tamper("UPDATE meta SET schema_version = 2");
     bench.open().check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_version_is_brought_up_to_date_with_what_is_in_it() {
+    let bench = SqliteBench::default();
+    let store = bench.open();
+    let bot = register(&store, "bot").await;
+    store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
+    drop(store);
+    bench.tamper("DROP TABLE reply; UPDATE meta SET schema_version = 1");
+    assert!(problem(open_operator(&bench.settings())).starts_with("has schema version 1, this build needs 2"));
+
+    let store = bench.open();
+    assert_eq!(msgids(&owed(&store, bot).await), ["m1"]);
+    store.record_reply(replies::reply("bot", "r1")).await.unwrap();
+    drop(store);
+    bench.open_operator().check().await.unwrap();
 }
 
 #[test]

@@ -30,7 +30,7 @@ const ANSWERS: [&str; 4] = [
     "已经帮您登记，三个工作日内退款。",
 ];
 
-const SERVICERS: [&str; 3] = ["LiMing", "WangFang", "ZhaoLei"];
+pub(in crate::simulator) const SERVICERS: [&str; 3] = ["LiMing", "WangFang", "ZhaoLei"];
 
 impl Sample {
     /// This sample, from or about `customer`.

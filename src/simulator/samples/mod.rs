@@ -16,7 +16,7 @@ mod example;
 #[cfg(test)]
 mod tests;
 
-pub(super) use example::alphanumeric;
+pub(super) use example::{SERVICERS, alphanumeric};
 
 super::named::named! {
     /// One message or event type, or a variant of one. Declared in the order in which a long conversation would show

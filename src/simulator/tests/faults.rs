@@ -55,7 +55,7 @@ fn is_right(fault: Fault, seen: &Seen, cursor: &Value) -> bool {
     let items = |page: &Value| page["msg_list"].as_array().map_or(0, Vec::len);
     match (fault, seen) {
         (Fault::Http5xx, Seen::Garbage(status)) => (500..=504).contains(status),
-        (Fault::ResetBeforeBody, Seen::Nothing) => true,
+        (Fault::CallLost | Fault::ResetBeforeBody, Seen::Nothing) => true,
         (Fault::ResetInBody, Seen::Broken) => true,
         (Fault::WrongContentLength, Seen::Broken | Seen::Garbage(200)) => true,
         (Fault::TruncatedJson | Fault::Html, Seen::Garbage(200)) => true,

@@ -8,11 +8,20 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::{ManualClock, UnixMillis};
 
+mod accounts;
 mod bell;
 mod calls;
+mod content;
 mod control;
+mod customers;
 mod faults;
+mod knowledge;
+mod media;
 mod page;
+mod replies;
+mod session;
+mod statistics;
+mod typed;
 
 /// When every test begins.
 const START: UnixMillis = UnixMillis(1_785_571_200_000);
@@ -92,6 +101,25 @@ impl Client {
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
     }
 
+    /// Posts to an API and returns the errcode.
+    async fn try_post(&self, api: &str, body: &Value) -> i64 {
+        self.post(api, body.to_string()).await["errcode"].as_i64().unwrap()
+    }
+
+    /// Posts to an API that must not refuse.
+    async fn must_post(&self, api: &str, body: &Value) -> Value {
+        let answer = self.post(api, body.to_string()).await;
+        assert_eq!(answer["errcode"], 0, "{api} {body}: {answer}");
+        answer
+    }
+
+    /// Gets from an API with `query` beside the access token.
+    async fn ask(&self, api: &str, query: &str) -> Value {
+        let token = &self.access_token;
+        self.get(&format!("/cgi-bin/kf/{api}?access_token={token}&{query}"))
+            .await
+    }
+
     async fn sync(&self, body: Value) -> Value {
         self.post("sync_msg", body.to_string()).await
     }
@@ -168,7 +196,7 @@ async fn pull_everything(simulator: &Simulator, clock: &ManualClock) -> Vec<Rece
     let mut client = Client::without_token(simulator);
     let (mut book, mut seen, mut cursor) = (Vec::new(), std::collections::HashSet::new(), Value::Null);
     for _ in 0..10_000 {
-        let mut body = json!({ "open_kfid": "wk1", "limit": 7 });
+        let mut body = json!({ "open_kfid": "wk1", "limit": 20 });
         if !cursor.is_null() {
             body["cursor"] = cursor.clone();
         }

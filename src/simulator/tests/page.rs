@@ -1,9 +1,10 @@
+use axum::http::Method;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
 use crate::clock::Clock as _;
-use crate::simulator::calls::parse;
+use crate::simulator::calls::{Request, parse};
 use crate::simulator::refusal::Refusal;
 use crate::simulator::wecom::Wecom;
 
@@ -41,10 +42,19 @@ impl Office {
             Some(cursor) => json!({ "open_kfid": "wk1", "cursor": cursor, "limit": limit }),
             None => json!({ "open_kfid": "wk1", "limit": limit }),
         };
+        self.ask(&body)
+    }
+
+    fn ask(&mut self, body: &Value) -> Result<Value, Refusal> {
+        let uri = format!("/cgi-bin/kf/sync_msg?access_token={}", self.access_token);
+        let body = body.to_string();
+        let request = Request {
+            method: &Method::POST,
+            uri: &uri.parse().unwrap(),
+            body: body.as_bytes(),
+        };
         let now = self.clock.now();
-        let page = self
-            .wecom
-            .sync_msg(Some(&self.access_token), parse(body.to_string().as_bytes()), now)?;
+        let page = self.wecom.sync_msg(&request, parse(request.body), now)?;
         Ok(serde_json::from_str(&page).unwrap())
     }
 
@@ -151,9 +161,7 @@ fn a_page_holds_a_thousand_by_default_and_at_most() {
     for _ in 0..1_001 {
         office.say("x");
     }
-    let body = parse(br#"{"open_kfid":"wk1"}"#);
-    let page = office.wecom.sync_msg(Some(&office.access_token), body, START).unwrap();
-    let page: Value = serde_json::from_str(&page).unwrap();
+    let page = office.ask(&json!({ "open_kfid": "wk1" })).unwrap();
     assert_eq!((msgids(&page).len(), &page["has_more"]), (1_000, &json!(1)));
     assert_eq!(office.try_sync(None, 1_001).unwrap_err().errcode, 40058);
 }

@@ -11,7 +11,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use nix::sys::statvfs::statvfs;
@@ -21,14 +21,15 @@ use tokio::task::spawn_blocking;
 use self::damage::Damage;
 use self::file::{OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
 use self::reader::Reader;
+use self::recent::Recent;
 use self::wal::Reading;
 use self::writer::Writer;
 use super::{
-    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, News,
-    Page, Pending, Position, Room, Seq, Store, StoreError, WakeUp,
+    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, Lane,
+    News, Page, Pending, Position, Room, SentReply, Seq, Store, StoreError, WakeUp,
 };
 use crate::clock::UnixMillis;
-use crate::id::{AccountKey, HandlerName};
+use crate::id::{AccountKey, HandlerName, Msgid};
 
 mod account;
 mod damage;
@@ -39,6 +40,8 @@ mod file;
 mod page;
 mod prune;
 mod reader;
+mod recent;
+mod reply;
 mod row;
 mod schema;
 mod wal;
@@ -52,6 +55,8 @@ mod writer;
 pub(super) struct SqliteStore {
     /// Answers what somebody waits for.
     reader: Reader,
+    /// What it read lately. Only its thread locks this.
+    recent: Arc<Mutex<Recent>>,
     /// Answers what may take long.
     counter: Reader,
     writer: Writer,
@@ -91,12 +96,22 @@ impl SqliteStore {
         let writer = Writer::start(conn, Arc::clone(&bell), damage.clone(), Arc::clone(&reading));
         Ok(Self {
             reader: read("kf-store-read")?,
+            recent: Arc::default(),
             counter: read("kf-store-count")?,
             writer: writer.map_err(Problem::Thread)?,
             bell,
             path,
             _lock: lock,
         })
+    }
+
+    async fn read_letters<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, &mut Recent) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let recent = Arc::clone(&self.recent);
+        let read = move |conn: &Connection| read(conn, &mut recent.lock().unwrap_or_else(PoisonError::into_inner));
+        self.reader.read(read).await
     }
 }
 
@@ -151,8 +166,7 @@ impl Store for SqliteStore {
         limit_each: usize,
     ) -> Result<Vec<Pending>, StoreError> {
         let after = after.to_vec();
-        self.reader
-            .read(move |conn| delivery::pending(conn, handler, &after, limit_each))
+        self.read_letters(move |conn, recent| delivery::pending(conn, handler, &after, limit_each, recent))
             .await
     }
 
@@ -163,8 +177,7 @@ impl Store for SqliteStore {
         limit_each: usize,
     ) -> Result<Vec<Pending>, StoreError> {
         let after = after.to_vec();
-        self.reader
-            .read(move |conn| delivery::pending_urgent(conn, handler, &after, limit_each))
+        self.read_letters(move |conn, recent| delivery::pending_urgent(conn, handler, &after, limit_each, recent))
             .await
     }
 
@@ -224,6 +237,26 @@ impl Store for SqliteStore {
                 prune::give_back(conn)?;
                 Ok(blanked)
             })
+            .await
+    }
+
+    async fn record_reply(&self, reply: SentReply) -> Result<(), StoreError> {
+        self.writer.write(1, move |conn, _| reply::record(conn, &reply)).await
+    }
+
+    async fn replies_to(&self, lane: Lane, msgid: &Msgid) -> Result<Vec<SentReply>, StoreError> {
+        let msgid = msgid.clone();
+        self.reader.read(move |conn| reply::to(conn, lane, &msgid)).await
+    }
+
+    async fn reply(&self, lane: Lane, msgid: &str) -> Result<Option<SentReply>, StoreError> {
+        let msgid = msgid.to_owned();
+        self.reader.read(move |conn| reply::find(conn, lane, &msgid)).await
+    }
+
+    async fn prune_replies(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        self.writer
+            .write(limit, move |conn, _| reply::prune(conn, before, limit))
             .await
     }
 

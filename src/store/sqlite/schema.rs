@@ -9,7 +9,10 @@ use super::file::Problem;
 use crate::store::Durability;
 
 /// The `n`-th entry takes a file from version `n` to `n + 1`.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_tables.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/sqlite/0001_tables.sql"),
+    include_str!("../migrations/sqlite/0002_replies.sql"),
+];
 
 /// Version of the tables that this build works with.
 const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::clock::UnixMillis;
-use crate::id::{AccountKey, HandlerName};
+use crate::id::{AccountKey, HandlerName, Msgid};
 use crate::store::{
-    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, News, Page,
-    Pending, Position, Room, Seq, Store, StoreError, WakeUp,
+    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, Lane, News, Page,
+    Pending, Position, Room, SentReply, Seq, Store, StoreError, WakeUp,
 };
 
 /// What happens to a commit.
@@ -182,6 +182,22 @@ impl Store for Watched {
 
     async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError> {
         self.inner.blank(before, after, limit).await
+    }
+
+    async fn record_reply(&self, reply: SentReply) -> Result<(), StoreError> {
+        self.inner.record_reply(reply).await
+    }
+
+    async fn replies_to(&self, lane: Lane, msgid: &Msgid) -> Result<Vec<SentReply>, StoreError> {
+        self.inner.replies_to(lane, msgid).await
+    }
+
+    async fn reply(&self, lane: Lane, msgid: &str) -> Result<Option<SentReply>, StoreError> {
+        self.inner.reply(lane, msgid).await
+    }
+
+    async fn prune_replies(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        self.inner.prune_replies(before, limit).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -15,13 +15,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::UnknownName;
 use super::draft::{Draft, DraftError};
 use super::fault::{Dial, Fault, Faults};
 use super::samples::Sample;
 use super::wecom::{UnknownAccount, Wecom};
 use super::world::World;
+use super::{UnknownEntry, UnknownName, UnknownReply};
 use crate::id::{ExternalUserid, OpenKfid};
+
+mod people;
 
 /// Who speaks when a request does not say.
 const SOMEBODY: &str = "wmSimulatedCustomer000000000001";
@@ -33,7 +35,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/simulator/conversation", post(converse))
         .route("/simulator/faults", get(faults).put(set_faults))
         .route("/simulator/ledger", get(ledger))
-        .with_state(world)
+        .with_state(world.clone())
+        .merge(people::router(world))
 }
 
 /// A message in few words.
@@ -54,6 +57,13 @@ struct Partners {
     external_userid: Option<ExternalUserid>,
 }
 
+impl Partners {
+    fn named_or_usual(self, world: &World) -> Result<(OpenKfid, ExternalUserid), ControlError> {
+        let customer = self.external_userid.unwrap_or_else(|| ExternalUserid::from(SOMEBODY));
+        Ok((world.wecom().account_or_first(self.open_kfid)?, customer))
+    }
+}
+
 /// Why a request to the simulator itself was refused. The answer tells: whoever asks sits at the same machine.
 #[derive(Debug, thiserror::Error)]
 enum ControlError {
@@ -65,6 +75,10 @@ enum ControlError {
     Account(#[from] UnknownAccount),
     #[error(transparent)]
     Sample(#[from] UnknownName),
+    #[error(transparent)]
+    Entry(#[from] UnknownEntry),
+    #[error(transparent)]
+    Reply(#[from] UnknownReply),
     #[error("a message must have a msgtype, a text or a sample")]
     NothingToSay,
     #[error("there is no account to say it on")]
@@ -108,10 +122,7 @@ fn converse_so(world: &Arc<World>, body: &[u8]) -> Result<Value, ControlError> {
     } else {
         serde_json::from_slice(body)?
     };
-    let customer = partners
-        .external_userid
-        .unwrap_or_else(|| ExternalUserid::from(SOMEBODY));
-    let open_kfid = world.wecom().account_or_first(partners.open_kfid)?;
+    let (open_kfid, customer) = partners.named_or_usual(world)?;
     let msgids = world.converse(&open_kfid, &customer)?;
     Ok(json!({ "msgids": msgids }))
 }
