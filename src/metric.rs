@@ -93,6 +93,8 @@ published! {
         "Time one attempt of a handler took.";
     REPLIES = Counter "wecom_kf_replies_total" ["handler", "result"]
         "Messages that a handler had to say: sent, repeated (sent before, and not again), refused, or unavailable for now.";
+    AUTO_REPLIES = Counter "wecom_kf_auto_replies_total" ["handler", "result"]
+        "Messages that an auto_reply had an answer to: said on which occasion, or why not.";
     DELIVERIES_PENDING = Gauge "wecom_kf_deliveries_pending" ["handler"]
         "Deliveries not yet done.";
     OLDEST_UNDELIVERED_SECONDS = Gauge "wecom_kf_oldest_undelivered_seconds" ["handler"]

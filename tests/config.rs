@@ -54,6 +54,21 @@ fn forwarder(change: &str) -> String {
     format!("{APP}{}", changed(FORWARDER, change))
 }
 
+/// An application, and an auto reply with nothing in it but `parts`.
+fn auto_reply(parts: &str) -> String {
+    format!("{APP}[[handlers]]\nname = \"hello\"\nkind = \"auto_reply\"\n{parts}")
+}
+
+/// `text` with so many bytes in the place of each `{17 bytes}`.
+fn spelt_out(text: &str) -> String {
+    let mut pieces = text.split('{');
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| match piece.split_once(" bytes}") {
+        Some((count, rest)) => text + &"x".repeat(count.parse().expect("a number")) + rest,
+        None => text + "{" + piece,
+    })
+}
+
 fn load(text: &str) -> Loaded {
     Config::parse(text, &Environment::default()).expect("nothing is wrong with it")
 }
@@ -78,6 +93,7 @@ fn every_mistake_is_told_with_its_key_and_its_mend() {
                 "in the file" => format!("{change}\n{APP}"),
                 "in an app" => app(&change),
                 "in a forwarder" => forwarder(&change),
+                "in an auto_reply" => auto_reply(&spelt_out(&change)),
                 "in a gateway" => format!("{APP}{}", changed(GATEWAY, &change)),
                 other => panic!("no such section: {other}"),
             };
@@ -393,6 +409,55 @@ fn what_is_odd_but_legal_gets_a_warning() {
     );
     let quiet = forwarder("types = [\"text\", \"event\", \"event.enter_session\"]\napps = [\"main\"]");
     assert_eq!(load(&quiet).warnings, [""; 0]);
+}
+
+#[test]
+fn loose_ends_of_an_auto_reply_get_a_warning() {
+    let parts = r#"
+        [handlers.welcome]
+        reply = "hi"
+        menu = [{ id = "price", text = "Prices" }, { id = "hours", text = "Hours" }]
+        [[handlers.rules]]
+        keywords = ["PRICE"]
+        menu_id = "prices"
+        reply = "25"
+        [[handlers.rules]]
+        keywords = ["when", "price list"]
+        menu_id = "hours"
+        reply = "nine"
+        [handlers.hand_over]
+        reply = "One moment."
+    "#;
+    assert_eq!(
+        load(&auto_reply(parts)).warnings,
+        [
+            "handlers[0].hand_over: no rule has hand_over = true, so nobody is handed over",
+            "handlers[0].welcome.menu[0].id: no rule has the menu_id \"price\", did you mean `prices`?",
+            "handlers[0].rules[0].menu_id: no menu here has an entry \"prices\", did you mean `price`?",
+            "handlers[0].rules[1].keywords[1]: \"price list\" is of no use: rules[0] comes first and answers it",
+        ]
+    );
+}
+
+#[test]
+fn an_auto_reply_as_large_as_wecom_takes_is_taken() {
+    let parts = spelt_out(
+        r#"
+        [handlers.welcome]
+        reply = "{1024 bytes}"
+        menu = [{ id = "{128 bytes}", text = "{128 bytes}" }]
+        [[handlers.rules]]
+        keywords = ["a"]
+        menu_id = "{128 bytes}"
+        reply = "{2048 bytes}"
+        [handlers.hours]
+        open = ["Mon-Sun 00:00-24:00"]
+        closed_reply = "{2048 bytes}"
+        [handlers.fallback]
+        reply = "{2048 bytes}"
+    "#,
+    );
+    assert_eq!(load(&auto_reply(&parts)).warnings, [""; 0]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
-use crate::handler::{Desk, Forward, LogHandler, Registration, Roster, forward};
+use crate::handler::{AutoReply, Desk, Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
 use crate::store::{self, Store};
@@ -135,6 +135,7 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
     } = handler;
     let registration = match kind {
         HandlerKind::Log => Registration::new(name, LogHandler).on_shared_threads(),
+        HandlerKind::AutoReply(settings) => Registration::new(name, AutoReply::new(*settings)).on_shared_threads(),
         HandlerKind::Forward(config::Forward {
             url,
             signing_secrets,

@@ -3,9 +3,12 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use super::auto_reply::{entries, match_word, words_of};
 use super::filter::origin_word;
 use super::size::Size;
 use super::{App, Config, Gateway, Handler, HandlerKind};
+use crate::api::EventMessage;
+use crate::handler::auto_reply::{Answer, HandOver, Settings};
 use crate::handler::forward::Reach;
 use crate::store::Durability;
 
@@ -96,6 +99,7 @@ fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
     text(f, "name", &handler.name)?;
     match &handler.kind {
         HandlerKind::Log => text(f, "kind", "log")?,
+        HandlerKind::AutoReply(_) => text(f, "kind", "auto_reply")?,
         HandlerKind::Forward(forward) => {
             text(f, "kind", "forward")?;
             text(f, "url", forward.shown_url())?;
@@ -140,7 +144,77 @@ fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
         steps.map(|step| quoted(humantime::format_duration(*step))),
     )?;
     duration(f, "probe_min", policy.probe_min)?;
-    duration(f, "probe_max", policy.probe_max)
+    duration(f, "probe_max", policy.probe_max)?;
+    // Its tables end the list of keys.
+    match &handler.kind {
+        HandlerKind::AutoReply(settings) => auto_reply(f, settings),
+        HandlerKind::Log | HandlerKind::Forward(_) => Ok(()),
+    }
+}
+
+fn auto_reply(f: &mut Formatter<'_>, settings: &Settings) -> fmt::Result {
+    let Settings {
+        welcome,
+        rules,
+        hours,
+        fallback,
+        hand_over,
+    } = settings;
+    if let Some(welcome) = welcome {
+        writeln!(f, "\n[handlers.welcome]")?;
+        reply(f, welcome)?;
+    }
+    for rule in rules {
+        writeln!(f, "\n[[handlers.rules]]")?;
+        if !rule.keywords.is_empty() {
+            list(
+                f,
+                "keywords",
+                rule.keywords.iter().map(|keyword| quoted(keyword.as_str())),
+            )?;
+            text(f, "match", match_word(rule.matching))?;
+        }
+        if let Some(id) = &rule.menu_id {
+            text(f, "menu_id", id)?;
+        }
+        match &rule.answer {
+            Answer::Say(content) => reply(f, content)?,
+            Answer::HandOver => bare(f, "hand_over", true)?,
+        }
+    }
+    if let Some(hours) = hours {
+        writeln!(f, "\n[handlers.hours]")?;
+        text(f, "utc_offset", hours.open.utc_offset)?;
+        list(f, "open", hours.open.stretches.iter().map(quoted))?;
+        text(f, "closed_reply", words_of(&hours.closed.content))?;
+        duration(f, "every", hours.closed.every)?;
+    }
+    if let Some(fallback) = fallback {
+        writeln!(f, "\n[handlers.fallback]")?;
+        reply(f, &fallback.content)?;
+        duration(f, "every", fallback.every)?;
+    }
+    if *hand_over != HandOver::default() {
+        writeln!(f, "\n[handlers.hand_over]")?;
+    }
+    if let Some(servicer) = &hand_over.servicer_userid {
+        text(f, "servicer_userid", servicer)?;
+    }
+    if let Some(said) = &hand_over.reply {
+        text(f, "reply", words_of(said))?;
+    }
+    Ok(())
+}
+
+/// Words, and the menu below them.
+fn reply(f: &mut Formatter<'_>, content: &EventMessage) -> fmt::Result {
+    text(f, "reply", words_of(content))?;
+    let mut menu = entries(content).peekable();
+    if menu.peek().is_none() {
+        return Ok(());
+    }
+    let entry = |(id, words)| format!("{{ id = {}, text = {} }}", quoted(id), quoted(words));
+    list(f, "menu", menu.map(entry))
 }
 
 fn gateway_section(f: &mut Formatter<'_>, gateway: &Gateway) -> fmt::Result {

@@ -70,21 +70,15 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// Tells of every key that is set although the handler forwards nothing.
-    pub(super) fn refuse(&self, section: &mut Section<'_>) {
-        for (key, given) in [
+    /// Tells of every key that is set although the handler is of another `kind`.
+    pub(super) fn refuse(&self, kind: &str, section: &mut Section<'_>) {
+        let keys = [
             ("url", self.url.is_some()),
             ("signing_secret", self.signing_secret.is_some()),
             ("public_only", self.public_only.is_some()),
             ("ca_file", self.ca_file.is_some()),
-        ] {
-            if given {
-                section.wrong(
-                    key,
-                    "means nothing to a handler of kind \"log\": remove it, or make it \"forward\"",
-                );
-            }
-        }
+        ];
+        section.refuse_keys_of("forward", kind, &keys);
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
-use super::{Forward, Handler, filter, forward};
+use super::{Forward, Handler, auto_reply, filter, forward};
 use crate::backoff::Schedule;
-use crate::handler::Policy;
+use crate::handler::{self, Policy};
 use crate::id::HandlerName;
 
 const TIMEOUT: Span = Span::secs(10);
@@ -34,6 +34,8 @@ pub enum HandlerKind {
     Log,
     /// Sends it on over HTTP.
     Forward(Forward),
+    /// Answers by itself.
+    AutoReply(Box<handler::auto_reply::Settings>),
 }
 
 /// Reads all handlers. `None` if any is wrong.
@@ -54,13 +56,20 @@ fn handler(raw: raw::Handler, apps: &[String], section: &mut Section<'_>) -> Opt
     const NAME: &str = "a name that it keeps for ever, such as \"bot\"";
     let name = section.name(raw.name.as_deref(), NAME, HandlerName::new);
     let filter = filter::filter(&raw, apps, section);
-    let keys = forward::Raw {
+    let forward = forward::Raw {
         url: raw.url,
         signing_secret: raw.signing_secret,
         public_only: raw.public_only,
         ca_file: raw.ca_file,
     };
-    let kind = kind(raw.kind, keys, section);
+    let auto_reply = auto_reply::Raw {
+        welcome: raw.welcome,
+        rules: raw.rules,
+        hours: raw.hours,
+        fallback: raw.fallback,
+        hand_over: raw.hand_over,
+    };
+    let kind = kind(raw.kind, forward, auto_reply, section);
     let timeout = section.duration("timeout", raw.timeout.unwrap_or(TIMEOUT), SHORTEST..=LONGEST);
     let max_attempts = section.number(
         "max_attempts",
@@ -99,19 +108,39 @@ fn handler(raw: raw::Handler, apps: &[String], section: &mut Section<'_>) -> Opt
     })
 }
 
-fn kind(word: Option<String>, keys: forward::Raw, section: &mut Section<'_>) -> Option<HandlerKind> {
+fn kind(
+    word: Option<String>,
+    forward: forward::Raw,
+    auto_reply: auto_reply::Raw,
+    section: &mut Section<'_>,
+) -> Option<HandlerKind> {
     #[derive(Clone, Copy)]
     enum Word {
         Log,
         Forward,
+        AutoReply,
     }
-    let word = section.required("kind", word, "\"log\" or \"forward\"")?;
-    match section.choice("kind", &word, &[("log", Word::Log), ("forward", Word::Forward)])? {
+    const WORDS: [(&str, Word); 3] = [
+        ("log", Word::Log),
+        ("forward", Word::Forward),
+        ("auto_reply", Word::AutoReply),
+    ];
+    let word = section.required("kind", word, "\"log\", \"forward\" or \"auto_reply\"")?;
+    match section.choice("kind", &word, &WORDS)? {
         Word::Log => {
-            keys.refuse(section);
+            forward.refuse(&word, section);
+            auto_reply.refuse(&word, section);
             Some(HandlerKind::Log)
         }
-        Word::Forward => forward::forward(keys, section).map(HandlerKind::Forward),
+        Word::Forward => {
+            auto_reply.refuse(&word, section);
+            forward::forward(forward, section).map(HandlerKind::Forward)
+        }
+        Word::AutoReply => {
+            forward.refuse(&word, section);
+            let settings = auto_reply::auto_reply(auto_reply, section)?;
+            Some(HandlerKind::AutoReply(Box::new(settings)))
+        }
     }
 }
 

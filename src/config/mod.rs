@@ -24,6 +24,7 @@ use crate::store::Durability;
 use crate::telemetry;
 
 mod app;
+mod auto_reply;
 mod display;
 mod environment;
 mod filter;

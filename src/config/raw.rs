@@ -96,6 +96,11 @@ pub(super) struct Handler {
     pub(super) signing_secret: Option<Secrets>,
     pub(super) public_only: Option<bool>,
     pub(super) ca_file: Option<String>,
+    pub(super) welcome: Option<Welcome>,
+    pub(super) rules: Option<Vec<Rule>>,
+    pub(super) hours: Option<Hours>,
+    pub(super) fallback: Option<Fallback>,
+    pub(super) hand_over: Option<HandOver>,
     pub(super) apps: Option<Vec<String>>,
     pub(super) accounts: Option<Vec<String>>,
     pub(super) types: Option<Vec<String>>,
@@ -107,6 +112,55 @@ pub(super) struct Handler {
     pub(super) retry_schedule: Option<Vec<Span>>,
     pub(super) probe_min: Option<Span>,
     pub(super) probe_max: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Welcome {
+    pub(super) reply: Option<String>,
+    pub(super) menu: Option<Vec<MenuEntry>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MenuEntry {
+    pub(super) id: Option<String>,
+    pub(super) text: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) keywords: Option<Vec<String>>,
+    pub(super) r#match: Option<String>,
+    pub(super) menu_id: Option<String>,
+    pub(super) reply: Option<String>,
+    pub(super) menu: Option<Vec<MenuEntry>>,
+    pub(super) hand_over: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hours {
+    pub(super) utc_offset: Option<String>,
+    pub(super) open: Option<Vec<String>>,
+    pub(super) closed_reply: Option<String>,
+    pub(super) every: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fallback {
+    pub(super) reply: Option<String>,
+    pub(super) menu: Option<Vec<MenuEntry>>,
+    pub(super) every: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HandOver {
+    pub(super) servicer_userid: Option<String>,
+    pub(super) reply: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -160,6 +160,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Tells of every one of `keys` that is given: they belong to handlers of the kind `owner`, but this one is of `kind`.
+    pub(super) fn refuse_keys_of(&mut self, owner: &str, kind: &str, keys: &[(&str, bool)]) {
+        for (key, _) in keys.iter().filter(|(_, given)| *given) {
+            let what = format!("means nothing to a handler of kind {kind:?}: remove it, or make it {owner:?}");
+            self.wrong(key, what);
+        }
+    }
+
     /// One word out of `choices`.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, word: &str, choices: &[(&str, T)]) -> Option<T> {
         let found = choices.iter().find(|(name, _)| *name == word);

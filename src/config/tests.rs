@@ -99,6 +99,14 @@ fn keys_known() -> BTreeSet<String> {
         of::<raw::CallbackKey>("apps.callback_keys"),
         of::<raw::Sync>("sync"),
         of::<raw::Handler>("handlers"),
+        of::<raw::Welcome>("handlers.welcome"),
+        of::<raw::MenuEntry>("handlers.welcome.menu"),
+        of::<raw::Rule>("handlers.rules"),
+        of::<raw::MenuEntry>("handlers.rules.menu"),
+        of::<raw::Hours>("handlers.hours"),
+        of::<raw::Fallback>("handlers.fallback"),
+        of::<raw::MenuEntry>("handlers.fallback.menu"),
+        of::<raw::HandOver>("handlers.hand_over"),
         of::<raw::Gateway>("gateway"),
     ]
     .concat()
@@ -132,7 +140,7 @@ fn the_example_shows_every_key_there_is() {
 fn the_example_is_right_with_every_setting_switched_on() {
     let loaded = Config::parse(&example_for_this_build(), &environment()).unwrap();
     assert_eq!(loaded.warnings, [""; 0]);
-    assert_eq!(loaded.config.handlers.len(), 3);
+    assert_eq!(loaded.config.handlers.len(), 4);
 }
 
 #[test]

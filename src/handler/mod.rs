@@ -2,7 +2,8 @@
 //!
 //! Implement [`Handler`] with an `async fn`, wrap a closure with [`from_fn`], or implement [`TypedHandler`] to have one
 //! method per type of message. A [`Registration`] then gives the handler its durable name, says which messages it wants
-//! and how patiently it is tried. A handler answers through its [`Context`]. Built in are [`LogHandler`] and [`Forward`].
+//! and how patiently it is tried. A handler answers through its [`Context`]. Built in are [`LogHandler`],
+//! [`Forward`] and [`AutoReply`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::message::Message;
 
 mod attempt;
+pub mod auto_reply;
 mod closure;
 mod context;
 mod filter;
@@ -24,6 +26,7 @@ mod typed;
 mod samples;
 
 pub use attempt::Attempt;
+pub use auto_reply::AutoReply;
 pub use closure::{FromFn, from_fn};
 pub use context::{Budget, Context, Desk, FailedReply, ReplyError, Sent};
 pub use filter::Filter;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::api::OutgoingMsgid;
-use crate::id::{AccountKey, HandlerName, Msgid};
+use crate::id::{AccountKey, ExternalUserid, HandlerName, Msgid};
 
 /// Id of handing the message `msgid` of `account` to `handler`.
 ///
@@ -30,6 +30,31 @@ pub(super) fn reply_id(
     for number in [index, part] {
         hash.update(number.to_be_bytes());
     }
+    outgoing(hash)
+}
+
+/// Id under which `handler` says something on `topic` to `customer` of `account` in the `window`-th stretch of `every`
+/// seconds since 1970: at most once.
+///
+/// Fixed for ever, like that of a reply.
+pub(super) fn notice_id(
+    handler: &HandlerName,
+    account: &AccountKey,
+    customer: &ExternalUserid,
+    topic: &str,
+    (every, window): (u64, u64),
+) -> OutgoingMsgid {
+    let mut hash = Sha256::new();
+    let (app, open_kfid) = (account.app.as_str(), account.open_kfid.as_str());
+    // No reply has as many parts.
+    update(&mut hash, [handler.as_str(), app, open_kfid, customer.as_str(), topic]);
+    for number in [every, window] {
+        hash.update(number.to_be_bytes());
+    }
+    outgoing(hash)
+}
+
+fn outgoing(hash: Sha256) -> OutgoingMsgid {
     let id = URL_SAFE_NO_PAD.encode(&hash.finalize()[..24]);
     // Unwrap safety: 24 bytes are 32 characters of base64url, whose alphabet is the one that ids have.
     OutgoingMsgid::new(&id).expect("a good id")
@@ -37,17 +62,17 @@ pub(super) fn reply_id(
 
 fn digest(handler: &HandlerName, account: &AccountKey, msgid: &Msgid) -> Sha256 {
     let mut hash = Sha256::new();
-    // Lengths keep the parts apart: no two different quadruples hash the same bytes.
-    for part in [
-        handler.as_str(),
-        account.app.as_str(),
-        account.open_kfid.as_str(),
-        msgid.as_str(),
-    ] {
+    let (app, open_kfid) = (account.app.as_str(), account.open_kfid.as_str());
+    update(&mut hash, [handler.as_str(), app, open_kfid, msgid.as_str()]);
+    hash
+}
+
+/// Lengths keep the parts apart: no two different lists hash the same bytes.
+fn update<const N: usize>(hash: &mut Sha256, parts: [&str; N]) {
+    for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash
 }
 
 #[cfg(test)]
@@ -91,8 +116,29 @@ mod tests {
     }
 
     #[test]
+    fn a_notice_id_is_fixed() {
+        let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
+        let (bot, wm1) = (HandlerName::new("bot").unwrap(), ExternalUserid::from("wm1"));
+        let id = notice_id(&bot, &account, &wm1, "closed", (3600, 7)).to_string();
+        assert_eq!(id, "pS2Vy3auuvYA1BPu5TzKSl_Y_GXU7qQM");
+    }
+
+    #[test]
     fn no_two_replies_share_an_id() {
         let mut ids = HashSet::new();
+        let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
+        for (handler, customer, topic, time) in [
+            ("bot", "wm1", "closed", (3600, 1)),
+            ("crm", "wm1", "closed", (3600, 1)),
+            ("bot", "wm1c", "losed", (3600, 1)),
+            ("bot", "wm1", "fallback", (3600, 1)),
+            ("bot", "wm1", "closed", (3600, 2)),
+            ("bot", "wm1", "closed", (1800, 1)),
+        ] {
+            let customer = ExternalUserid::from(customer);
+            let id = notice_id(&HandlerName::new(handler).unwrap(), &account, &customer, topic, time);
+            assert!(ids.insert(id.to_string()), "{handler} {customer} {topic} {time:?}");
+        }
         for of_whom in OTHERS.into_iter().chain([ONE]) {
             for (index, part) in [(0, 0), (0, 1), (1, 0), (1, 1), (256, 0), (0, 256)] {
                 assert!(ids.insert(reply(of_whom, index, part)), "{of_whom:?} {index} {part}");

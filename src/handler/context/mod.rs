@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
@@ -23,6 +24,7 @@ mod desk;
 mod error;
 mod failed;
 mod id;
+mod notice;
 mod parts;
 mod session;
 mod speech;
@@ -150,10 +152,11 @@ impl Context {
     /// Words of more than 2,048 bytes are sent as several messages, cut behind a line, a sentence or a word where that
     /// needs no more than five, else between two characters.
     ///
-    /// The **place** of a call among the handler's calls of this method, [`welcome`](Self::welcome),
-    /// [`transfer_to`](Self::transfer_to) and [`end`](Self::end) makes its id, from the moment it is made (not awaited).
-    /// A handler that is tried again should come to the same calls in the same order. What it says in a place that was
-    /// taken by then is not said, for the customer has been answered: neither twice nor corrected.
+    /// The **place** of a call among the handler's calls of this method, [`notice`](Self::notice),
+    /// [`welcome`](Self::welcome), [`transfer_to`](Self::transfer_to) and [`end`](Self::end) makes its id, from the
+    /// moment it is made (not awaited). A handler that is tried again should come to the same calls in the same order.
+    /// What it says in a place that was taken by then is not said, for the customer has been answered: neither twice nor
+    /// corrected.
     ///
     /// Replies are sent one at a time in the order in which they are awaited. A call that WeCom is too busy for, or that
     /// gets no answer, is repeated a little later as long as the attempt lasts.
@@ -166,6 +169,25 @@ impl Context {
     pub fn reply(&self, content: impl Into<Outgoing>) -> impl Future<Output = Result<Sent, ReplyError>> + Send {
         let (index, content) = (self.begin(), content.into());
         self.reply_as(index, content)
+    }
+
+    /// Says `content` as [`reply`](Self::reply) does, in one message, unless this handler said something on the same
+    /// `topic` to this customer in the time of `every` before they wrote. Then nothing is said, and it returns `None`.
+    ///
+    /// For what annoys when it is repeated: that nobody is there at this hour, that the bot did not understand. The id is
+    /// made of the topic and the customer, so that this holds over restarts too.
+    ///
+    /// # Errors
+    ///
+    /// As [`reply`](Self::reply).
+    pub fn notice(
+        &self,
+        topic: &'static str,
+        every: Duration,
+        content: impl Into<Outgoing>,
+    ) -> impl Future<Output = Result<Option<Sent>, ReplyError>> + Send {
+        let (index, content) = (self.begin(), content.into());
+        self.notice_as(index, topic, every, content)
     }
 
     /// Says the one thing that an event permits, whatever the session's state: a welcome in answer to `enter_session`, or

@@ -28,7 +28,7 @@ const PAUSE: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_s
 
 /// What became of a message that was to be said, as metrics tell it.
 #[derive(Clone, Copy)]
-enum Told {
+pub(super) enum Told {
     Sent,
     /// It had been sent before.
     Repeated,
@@ -98,18 +98,24 @@ impl Context {
                 msgid: Some(&msgid),
                 content: &content,
             };
-            match self.patiently(|| client.send_msg(&send)).await {
-                Ok(_) => self.count(Told::Sent, 1),
-                Err(Failed { error, .. }) if is_repeat(&error) => self.count(Told::Repeated, 1),
-                Err(Failed { error, .. }) => {
-                    self.count(Told::failed(&error), 1);
-                    return Err(self.why_not(client, touser, error, needed).await);
-                }
-            }
+            self.send(client, &send, needed).await?;
             self.remember(lane, index, part, &msgid).await?;
             needed -= 1;
         }
         Ok(Sent { index, msgids })
+    }
+
+    /// Has WeCom take one message, where `needed` are still to be sent.
+    pub(super) async fn send(&self, client: &Client, send: &SendMsg<'_>, needed: usize) -> Result<(), ReplyError> {
+        match self.patiently(|| client.send_msg(send)).await {
+            Ok(_) => self.count(Told::Sent, 1),
+            Err(Failed { error, .. }) if is_repeat(&error) => self.count(Told::Repeated, 1),
+            Err(Failed { error, .. }) => {
+                self.count(Told::failed(&error), 1);
+                return Err(self.why_not(client, send.touser, error, needed).await);
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn welcome_as(&self, index: u32, content: EventMessage) -> Result<Sent, ReplyError> {
@@ -211,7 +217,13 @@ impl Context {
         }
     }
 
-    async fn remember(&self, lane: Lane, index: u32, part: u32, msgid: &OutgoingMsgid) -> Result<(), ReplyError> {
+    pub(super) async fn remember(
+        &self,
+        lane: Lane,
+        index: u32,
+        part: u32,
+        msgid: &OutgoingMsgid,
+    ) -> Result<(), ReplyError> {
         let Some(desk) = self.desk() else { return Ok(()) };
         let Some(store) = desk.store() else { return Ok(()) };
         let reply = SentReply {
@@ -226,7 +238,7 @@ impl Context {
         Ok(store.record_reply(reply).await?)
     }
 
-    fn count(&self, told: Told, messages: usize) {
+    pub(super) fn count(&self, told: Told, messages: usize) {
         if messages > 0 {
             let handler = self.handler().to_string();
             metrics::counter!(metric::REPLIES, "handler" => handler, "result" => told.as_str())
