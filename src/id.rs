@@ -77,6 +77,18 @@ opaque_id! {
     /// A file kept by WeCom for three days.
     MediaId
 }
+opaque_id! {
+    /// A group chat of customers, `wr…`.
+    ChatId
+}
+opaque_id! {
+    /// A group of questions in the knowledge base.
+    KnowledgeGroupId
+}
+opaque_id! {
+    /// A question in the knowledge base.
+    IntentId
+}
 
 /// Lets an id that names no person show itself in `Debug`.
 macro_rules! shown_in_debug {
@@ -88,7 +100,16 @@ macro_rules! shown_in_debug {
         }
     )+};
 }
-shown_in_debug!(CorpId, OpenKfid, ServicerUserid, Msgid, MediaId);
+shown_in_debug!(
+    CorpId,
+    OpenKfid,
+    ServicerUserid,
+    Msgid,
+    MediaId,
+    ChatId,
+    KnowledgeGroupId,
+    IntentId
+);
 
 impl fmt::Debug for ExternalUserid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

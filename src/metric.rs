@@ -57,6 +57,8 @@ published! {
         "Connections that had to go, or could not come, because every one was taken: closed or refused.";
     CALLBACK_SECONDS = Histogram "wecom_kf_callback_duration_seconds" []
         "Time from a callback's headers to its answer.";
+    GATEWAY_REQUESTS = Counter "wecom_kf_gateway_requests_total" ["app", "result"]
+        "Requests to the API gateway: passed on, ticket for gettoken's, or why not.";
     API_REQUESTS = Counter "wecom_kf_api_requests_total" ["call", "errcode"]
         "Calls to WeCom: errcode is 0, a documented code, other, status, unreadable or transport.";
     BUDGET_REMAINING = Gauge "wecom_kf_upstream_budget_remaining" ["app", "budget"]
@@ -89,6 +91,8 @@ published! {
         "Attempts of a handler, by result; dead counts burials, on top of their last attempt.";
     DELIVERY_SECONDS = Histogram "wecom_kf_delivery_duration_seconds" ["handler"]
         "Time one attempt of a handler took.";
+    REPLIES = Counter "wecom_kf_replies_total" ["handler", "result"]
+        "Messages that a handler had to say: sent, repeated (sent before, and not again), refused, or unavailable for now.";
     DELIVERIES_PENDING = Gauge "wecom_kf_deliveries_pending" ["handler"]
         "Deliveries not yet done.";
     OLDEST_UNDELIVERED_SECONDS = Gauge "wecom_kf_oldest_undelivered_seconds" ["handler"]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use secrecy::ExposeSecret as _;
+use wecom_kf::api::Call;
 use wecom_kf::config::{Config, ConfigError, Environment, HandlerKind, Loaded};
 use wecom_kf::message::Origin;
 
@@ -27,6 +28,13 @@ name = "bot"
 kind = "forward"
 url = "http://127.0.0.1:9000/kf"
 signing_secret = "whsec_hushhushhushhushhushhushhushhushhushhushhush"
+"#;
+
+/// A gateway in which nothing is wrong.
+const GATEWAY: &str = r#"
+[gateway]
+listen = "127.0.0.1:8081"
+keys = ["hush5678901234567890123456789012"]
 "#;
 
 /// `entry` with each line of `change` in the place of that with the same key; `-key` takes it away.
@@ -70,6 +78,7 @@ fn every_mistake_is_told_with_its_key_and_its_mend() {
                 "in the file" => format!("{change}\n{APP}"),
                 "in an app" => app(&change),
                 "in a forwarder" => forwarder(&change),
+                "in a gateway" => format!("{APP}{}", changed(GATEWAY, &change)),
                 other => panic!("no such section: {other}"),
             };
             let told = told(&text, &Environment::default());
@@ -111,6 +120,28 @@ fn limits_are_within_what_they_allow() {
     assert_eq!(config.store.body_retention, Some(Duration::from_secs(1)));
     assert_eq!(config.sync.first_sync_window, Duration::ZERO);
     assert_eq!(config.sync.backoff_min, config.sync.backoff_max);
+}
+
+#[test]
+fn without_a_gateway_there_is_none_and_with_one_it_leads_to_all_apps_and_calls() {
+    assert!(load(APP).config.gateway.is_none());
+    let loaded = load(&format!("{APP}{GATEWAY}"));
+    let gateway = loaded.config.gateway.expect("there is a section");
+    assert_eq!(gateway.apps.len(), 1);
+    assert!(gateway.calls.contains(&Call::SendMsg) && gateway.calls.contains(&Call::MediaGet));
+    assert!(!gateway.calls.contains(&Call::GetToken));
+    assert_eq!(loaded.warnings.len(), 1, "there is no handler: {:?}", loaded.warnings);
+
+    let change = "calls = [\"kf/send_msg\", \"media/*\"]\nlisten = \"0.0.0.0:8081\"";
+    let narrowed = load(&format!("{APP}{}", changed(GATEWAY, change)));
+    let calls = narrowed.config.gateway.unwrap().calls;
+    assert_eq!(calls, [Call::SendMsg, Call::MediaUpload, Call::MediaGet]);
+    assert!(
+        narrowed
+            .warnings
+            .iter()
+            .any(|warning| warning.starts_with("gateway.listen: "))
+    );
 }
 
 #[test]

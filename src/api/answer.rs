@@ -74,6 +74,12 @@ impl Answer {
     }
 }
 
+/// Reads an answer that holds nothing but its code: some other JSON must not pass for success.
+pub(super) fn done(answer: &Answer) -> Result<(), Problem> {
+    let code = answer.errcode.map(drop);
+    code.ok_or(Problem::Shape { line: 1, column: 1 })
+}
+
 /// What serde says, without its text: that may quote the answer.
 fn problem(error: &serde_json::Error) -> Problem {
     match error.classify() {

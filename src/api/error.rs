@@ -94,12 +94,16 @@ pub enum Problem {
     /// Longer than we are willing to read.
     TooLarge {
         /// Most bytes we read.
-        limit_bytes: usize,
+        limit_bytes: u64,
     },
     /// JSON that ends too early.
     Truncated,
     /// No JSON object.
     NotJson,
+    /// No media file, where one should be.
+    NotAFile,
+    /// Another part of a file than was asked for.
+    OtherRange,
     /// JSON, but a field is missing or of another type than documented.
     Shape {
         /// Line where reading stopped, from 1.
@@ -115,6 +119,8 @@ impl fmt::Display for Problem {
             Self::TooLarge { limit_bytes } => write!(f, "more than {limit_bytes} bytes"),
             Self::Truncated => f.write_str("JSON that ends too early"),
             Self::NotJson => f.write_str("something that is no JSON object"),
+            Self::NotAFile => f.write_str("something that is no media file"),
+            Self::OtherRange => f.write_str("another part of the file than was asked for"),
             Self::Shape { line, column } => {
                 write!(
                     f,

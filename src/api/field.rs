@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::{ApiError, Call};
+
 /// Why a request was not sent.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +94,13 @@ impl FieldError {
     }
 }
 
+impl Call {
+    /// Makes what is wrong with a request the reason why it is not sent.
+    pub(super) fn checked<T>(self, checked: Result<T, FieldError>) -> Result<T, ApiError> {
+        checked.map_err(|source| ApiError::Invalid { call: self, source })
+    }
+}
+
 /// Refuses an empty value.
 pub(super) fn required(field: &str, value: &str) -> Result<(), FieldError> {
     match value {
@@ -109,6 +118,12 @@ pub(super) fn at_most_bytes(field: &str, value: &str, limit: usize) -> Result<()
 pub(super) fn required_bytes(field: &str, value: &str, limit: usize) -> Result<(), FieldError> {
     required(field, value)?;
     at_most_bytes(field, value, limit)
+}
+
+/// Refuses an empty value, and more than `limit` characters.
+pub(super) fn required_characters(field: &str, value: &str, limit: usize) -> Result<(), FieldError> {
+    required(field, value)?;
+    at_most(field, value.chars().count(), limit, Unit::Characters)
 }
 
 /// Refuses more than `limit` of whatever `unit` counts.

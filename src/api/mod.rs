@@ -20,39 +20,59 @@ mod access_token;
 mod account;
 mod answer;
 mod call;
+mod contact_way;
+mod customer;
 mod errcode;
 mod error;
 mod field;
 mod governor;
+pub mod knowledge;
+mod media;
 pub mod outgoing;
 mod pace;
+mod pass;
+mod qualification;
+mod recall_msg;
 mod remedy;
 mod send_msg;
 mod send_msg_on_event;
 mod service_state;
+mod servicer;
+mod statistic;
 mod sync_msg;
+mod upgrade_service;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use account::KfAccount;
+pub use account::{AccountChange, KfAccount};
 pub use call::Call;
+pub use contact_way::ContactWay;
+pub use customer::{Customer, Customers, EnterSession, EnterSessionContext, Gender};
 pub use errcode::{ErrCode, ErrorClass};
 pub use error::{ApiError, Problem};
 pub use field::{FieldError, Unit};
 pub use governor::Budget;
+pub use media::{ByteRange, Download, DownloadMedia, MediaKind, Upload, Uploaded};
 pub use outgoing::{EventMessage, Outgoing};
+pub use pass::{BodyError, Pass, PassBody, PassError, Passed, Passing};
+pub use qualification::CorpQualification;
 pub use remedy::Remedy;
 pub use send_msg::{OutgoingMsgid, SendMsg};
 pub use send_msg_on_event::SendMsgOnEvent;
 pub use service_state::{MsgCode, ServiceSession, ServiceState, Transfer, TransferTo};
+pub use servicer::{DepartmentId, Reception, Receptionist, Servicer, ServicerResult, Servicers};
+pub use statistic::{CorpStatistic, ServicerStatistic, StatisticDay, StatisticDays};
 pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
+pub use upgrade_service::{UpgradeService, UpgradeServiceConfig, UpgradeTo};
 
 use access_token::{AccessToken, AccessTokens, Grant};
 use answer::{Answer, LooseInt};
 use governor::{Governor, Limit};
-use wire::{Request, Wire};
+use media::Opening;
+use pass::Lines;
+use wire::{Payload, Request, Wire};
 
 /// How to reach WeCom, and how gently. [`new`](Self::new) fills in the defaults.
 #[derive(Clone, Debug)]
@@ -74,7 +94,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How long a call rests after its first 45009. Doubles up to an hour.
     pub rate_limit_pause: Duration,
-    /// How long one HTTP exchange may take, from connecting to the last byte. Waiting for a turn is not part of it.
+    /// How long one HTTP exchange may take, from connecting to the last byte; for media, how long nothing of them may
+    /// move. Waiting for a turn is not part of it.
     pub timeout: Duration,
     /// Most bytes of an answer that are read.
     pub max_response_bytes: usize,
@@ -142,6 +163,8 @@ struct Shared {
     secret: SecretString,
     wire: Wire,
     governor: Governor,
+    /// For what is passed on.
+    lines: Lines,
     access_tokens: AccessTokens,
 }
 
@@ -151,8 +174,7 @@ struct Ask<'a> {
     limit: Limit,
     /// What stands in the URL, beside the access token.
     query: &'a [(&'static str, &'a str)],
-    /// JSON to post; without it the request is a GET.
-    body: Option<&'a str>,
+    payload: Payload<'a>,
     /// What in the request must not be quoted in an error: tickets, and whom it is about.
     private: &'a [&'a str],
 }
@@ -161,11 +183,28 @@ impl<'a> Ask<'a> {
     /// Posts `body`, which is JSON.
     fn post(call: Call, body: &'a str) -> Self {
         Self {
+            payload: Payload::Json(body),
+            ..Self::get(call, &[])
+        }
+    }
+
+    /// Gets what `query` names.
+    fn get(call: Call, query: &'a [(&'static str, &'a str)]) -> Self {
+        Self {
             call,
             limit: Limit::Ordinary,
-            query: &[],
-            body: Some(body),
+            query,
+            payload: Payload::None,
             private: &[],
+        }
+    }
+
+    fn request<'r>(&'r self, token: &'r AccessToken) -> Request<'r> {
+        Request {
+            call: self.call,
+            query: [&[("access_token", token.expose())], self.query].concat(),
+            payload: self.payload,
+            secrets: [&[token.expose()], self.private].concat(),
         }
     }
 }
@@ -182,6 +221,7 @@ impl Client {
         Ok(Self(Arc::new(Shared {
             wire: Wire::new(&settings)?,
             governor: Governor::new(&settings),
+            lines: Lines::new(&settings),
             access_tokens: AccessTokens::new(clock, settings.rate_limit_pause),
             corp_id: settings.corp_id,
             secret: settings.secret,
@@ -207,50 +247,76 @@ impl Client {
         self.0.governor.budget()
     }
 
-    /// Waits for a turn and makes a call; if the access token is refused, gets the next one and calls once more.
-    async fn call<T>(&self, ask: &Ask<'_>, read: fn(&Answer) -> Result<T, Problem>) -> Result<T, ApiError> {
-        let _turn = self.0.governor.turn(ask.call, ask.limit).await?;
-        let token = self.access_token().await?;
-        match self.attempt(&token, ask, read).await {
-            Err(ApiError::Rejected { code, .. }) if code.refuses_access_token() => {}
-            result => return result,
-        }
-        let token = self.access_token().await?;
-        self.attempt(&token, ask, read).await
-    }
-
-    /// Calls with `token`, and notes what the answer says about it and about the limits.
-    async fn attempt<T>(
+    /// Posts `body`, and reads the answer with `read`. What is `private` in it is not quoted in an error.
+    async fn post<T>(
         &self,
-        token: &Arc<AccessToken>,
-        ask: &Ask<'_>,
+        call: Call,
+        body: &impl Serialize,
+        private: &[&str],
         read: fn(&Answer) -> Result<T, Problem>,
     ) -> Result<T, ApiError> {
+        // Unwrap safety: bodies are made of strings and finite numbers, and all keys of their maps are strings.
+        let body = serde_json::to_string(body).expect("a request is JSON");
+        let ask = Ask {
+            private,
+            ..Ask::post(call, &body)
+        };
+        self.call(&ask, read).await
+    }
+
+    /// Makes a call that is answered with JSON, and reads the answer with `read`.
+    async fn call<T>(&self, ask: &Ask<'_>, read: fn(&Answer) -> Result<T, Problem>) -> Result<T, ApiError> {
+        let wire = &self.0.wire;
+        self.in_turn(
+            ask,
+            |token| async move { wire.exchange(&ask.request(&token), read).await },
+        )
+        .await
+    }
+
+    /// Makes a call that is answered with a file.
+    async fn open(&self, ask: &Ask<'_>) -> Result<Opening, ApiError> {
+        let wire = &self.0.wire;
+        self.in_turn(ask, |token| async move { wire.open(&ask.request(&token)).await })
+            .await
+    }
+
+    /// Waits for a turn and sends; if the access token is refused, gets the next one and sends once more.
+    async fn in_turn<T, S>(&self, ask: &Ask<'_>, send: impl Fn(Arc<AccessToken>) -> S) -> Result<T, ApiError>
+    where
+        S: Future<Output = Result<T, ApiError>>,
+    {
+        let _turn = self.0.governor.turn(ask.call, ask.limit).await?;
+        match self.attempt(ask.call, &send).await {
+            Err(ApiError::Rejected { code, .. }) if code.refuses_access_token() => self.attempt(ask.call, &send).await,
+            result => result,
+        }
+    }
+
+    /// Sends with the current access token, and notes what the answer says about it and about the limits.
+    async fn attempt<T, S>(&self, call: Call, send: &impl Fn(Arc<AccessToken>) -> S) -> Result<T, ApiError>
+    where
+        S: Future<Output = Result<T, ApiError>>,
+    {
         let Shared {
-            wire,
             governor,
             access_tokens,
             ..
         } = &*self.0;
-        let request = Request {
-            call: ask.call,
-            query: &[&[("access_token", token.expose())], ask.query].concat(),
-            body: ask.body,
-            secrets: &[&[token.expose()], ask.private].concat(),
-        };
-        let result = wire.exchange(request, read).await;
+        let token = self.access_token().await?;
+        let result = send(Arc::clone(&token)).await;
         match &result {
             Ok(_) => {
-                access_tokens.served(token);
-                governor.succeeded(ask.call);
+                access_tokens.served(&token);
+                governor.succeeded(call);
             }
             Err(error @ ApiError::Rejected { code, .. }) if code.refuses_access_token() => {
-                access_tokens.invalidate(token, error);
+                access_tokens.invalidate(&token, error);
             }
             Err(ApiError::Rejected { code, .. }) => {
-                access_tokens.served(token);
+                access_tokens.served(&token);
                 if code.class() == ErrorClass::RetryLong {
-                    governor.limited(ask.call);
+                    governor.limited(call);
                 }
             }
             Err(_) => {}
@@ -266,18 +332,12 @@ impl Client {
         let secret = self.0.secret.expose_secret();
         let request = Request {
             call: Call::GetToken,
-            query: &[("corpid", self.0.corp_id.as_str()), ("corpsecret", secret)],
-            body: None,
-            secrets: &[secret],
+            query: vec![("corpid", self.0.corp_id.as_str()), ("corpsecret", secret)],
+            payload: Payload::None,
+            secrets: vec![secret],
         };
-        self.0.wire.exchange(request, read_grant).await
+        self.0.wire.exchange(&request, read_grant).await
     }
-}
-
-/// The body of a request.
-fn json(body: &impl Serialize) -> String {
-    // Unwrap safety: bodies are structs of strings and numbers, and all keys of their maps are strings.
-    serde_json::to_string(body).expect("a request is JSON")
 }
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::field::required;
-use super::{ApiError, Ask, Call, Client, FieldError, Outgoing, Problem};
+use super::{ApiError, Call, Client, FieldError, Outgoing, Problem};
 use crate::id::{ExternalUserid, Msgid, OpenKfid};
 
 /// An id that we give a message, 1–32 characters of `0-9`, `a-z`, `A-Z`, `_` and `-`.
@@ -88,16 +88,10 @@ impl Client {
     pub async fn send_msg(&self, message: &SendMsg<'_>) -> Result<Msgid, ApiError> {
         let call = Call::SendMsg;
         let touser = message.touser.as_str();
-        required("touser", touser)
-            .and_then(|()| required("open_kfid", message.open_kfid.as_str()))
-            .and_then(|()| message.content.check())
-            .map_err(|source| ApiError::Invalid { call, source })?;
-        let body = super::json(message);
-        let ask = Ask {
-            private: &[touser],
-            ..Ask::post(call, &body)
-        };
-        self.call(&ask, read_msgid).await
+        call.checked(required("touser", touser))?;
+        call.checked(required("open_kfid", message.open_kfid.as_str()))?;
+        call.checked(message.content.check())?;
+        self.post(call, message, &[touser], read_msgid).await
     }
 }
 

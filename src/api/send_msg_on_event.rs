@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::field::required;
 use super::send_msg::read_msgid;
-use super::{ApiError, Ask, Call, Client, EventMessage, OutgoingMsgid};
+use super::{ApiError, Call, Client, EventMessage, OutgoingMsgid};
 use crate::id::Msgid;
 
 /// A message in answer to an event. Whom it reaches is in the code.
@@ -55,14 +55,8 @@ impl Client {
     /// Source: <https://developer.work.weixin.qq.com/document/path/95122>
     pub async fn send_msg_on_event(&self, message: &SendMsgOnEvent<'_>) -> Result<Msgid, ApiError> {
         let call = Call::SendMsgOnEvent;
-        required("code", message.code)
-            .and_then(|()| message.content.check())
-            .map_err(|source| ApiError::Invalid { call, source })?;
-        let body = super::json(message);
-        let ask = Ask {
-            private: &[message.code],
-            ..Ask::post(call, &body)
-        };
-        self.call(&ask, read_msgid).await
+        call.checked(required("code", message.code))?;
+        call.checked(message.content.check())?;
+        self.post(call, message, &[message.code], read_msgid).await
     }
 }

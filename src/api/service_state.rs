@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::field::required;
-use super::{ApiError, Ask, Call, Client, FieldError, Problem};
+use super::{ApiError, Call, Client, FieldError, Problem};
 use crate::id::{ExternalUserid, OpenKfid, ServicerUserid};
 use crate::message::open_number;
 
@@ -119,13 +119,9 @@ impl Client {
         external_userid: &ExternalUserid,
     ) -> Result<ServiceSession, ApiError> {
         let call = Call::ServiceStateGet;
-        check(open_kfid, external_userid).map_err(|source| ApiError::Invalid { call, source })?;
-        let body = json!({ "open_kfid": open_kfid, "external_userid": external_userid }).to_string();
-        let ask = Ask {
-            private: &[external_userid.as_str()],
-            ..Ask::post(call, &body)
-        };
-        self.call(&ask, read_session).await
+        call.checked(check(open_kfid, external_userid))?;
+        let body = json!({ "open_kfid": open_kfid, "external_userid": external_userid });
+        self.post(call, &body, &[external_userid.as_str()], read_session).await
     }
 
     /// Changes who answers a customer. The first change to the pool or to a colleague and each change to the end return
@@ -147,23 +143,17 @@ impl Client {
             external_userid,
             to,
         } = transfer;
+        call.checked(check(open_kfid, external_userid))?;
         let mut body = json!({
             "open_kfid": open_kfid,
             "external_userid": external_userid,
             "service_state": to.state(),
         });
-        let mut checked = check(open_kfid, external_userid);
         if let TransferTo::Human(servicer) = to {
-            checked = checked.and_then(|()| required("servicer_userid", servicer.as_str()));
+            call.checked(required("servicer_userid", servicer.as_str()))?;
             body["servicer_userid"] = servicer.as_str().into();
         }
-        checked.map_err(|source| ApiError::Invalid { call, source })?;
-        let body = body.to_string();
-        let ask = Ask {
-            private: &[external_userid.as_str()],
-            ..Ask::post(call, &body)
-        };
-        self.call(&ask, read_msg_code).await
+        self.post(call, &body, &[external_userid.as_str()], read_msg_code).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a config to an app.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{App, AppError};
@@ -11,7 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
 use crate::handler::{Desk, Forward, LogHandler, Registration, Roster, forward};
-use crate::http::{self, CallbackApp, Callbacks};
+use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
 use crate::store::{self, Store};
 use crate::syncer::{self, Syncer, WakeUps};
@@ -96,10 +97,11 @@ impl Builder {
             clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
         }
         let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
-        let shared: Vec<_> = shared.collect();
+        let shared: Vec<(AppName, Client)> = shared.collect();
         let desk = Arc::new(desk(&shared, &store, &clock));
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
+        let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
         let syncer = Syncer::new(clients, &store, &roster, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
@@ -112,6 +114,7 @@ impl Builder {
             retention: config.store.retention,
             body_retention: config.store.body_retention,
             clients: shared,
+            gateway,
             callbacks: Callbacks::new(callbacks, Arc::clone(&clock), notify),
             store,
             roster,
@@ -204,6 +207,18 @@ fn desk(clients: &[(AppName, Client)], store: &Arc<dyn Store>, clock: &Arc<dyn C
     clients.iter().fold(desk, |desk, (app, client)| {
         desk.with_client(app.clone(), client.clone())
     })
+}
+
+/// The gateway, and where it is to listen.
+fn gateway(section: config::Gateway, clients: &[(AppName, Client)], clock: &Arc<dyn Clock>) -> (SocketAddr, Gateway) {
+    let is_led_to = |(app, _): &&(AppName, Client)| section.apps.contains(app);
+    let apps = clients.iter().filter(is_led_to).cloned().collect();
+    let settings = GatewaySettings {
+        keys: section.keys,
+        calls: section.calls,
+        request_timeout: section.request_timeout,
+    };
+    (section.listen, Gateway::new(apps, settings, Arc::clone(clock)))
 }
 
 fn sync_settings(sync: &config::Sync, app: &config::App) -> syncer::Settings {

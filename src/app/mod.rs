@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::dispatcher::{Dispatcher, DispatcherError};
 use crate::handler::{ForwardError, Roster};
-use crate::http::{self, Callbacks, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
+use crate::http::{self, Callbacks, Gateway, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
 use crate::id::{AppName, HandlerName};
 use crate::store::{Store, StoreError};
 use crate::syncer::Syncer;
@@ -50,6 +50,8 @@ use upkeep::Upkeep;
 
 /// Connections served at once on the admin side: scrapers, probes and an operator.
 const ADMIN_CONNECTIONS: usize = 256;
+/// Connections served at once on the gateway: programs of our own, with a few calls at a time each.
+const GATEWAY_CONNECTIONS: usize = 256;
 /// Connections that may wait to be accepted, if the system lets them (`net.core.somaxconn`). What comes in a burst beyond
 /// them comes again after a second at the earliest.
 const BACKLOG: u32 = 4096;
@@ -62,6 +64,7 @@ pub struct App {
     /// Also in the syncer.
     clients: Vec<(AppName, Client)>,
     callbacks: Callbacks,
+    gateway: Option<(SocketAddr, Gateway)>,
     store: Arc<dyn Store>,
     roster: Arc<Roster>,
     syncer: Syncer,
@@ -76,6 +79,7 @@ pub struct Bound {
     app: App,
     callbacks: TcpListener,
     admin: TcpListener,
+    gateway: Option<TcpListener>,
 }
 
 /// Why a server could not start.
@@ -180,10 +184,15 @@ impl App {
 
     fn bind_admin(self, callbacks: TcpListener) -> Result<Bound, AppError> {
         let admin = listen("server.admin_listen", self.server.admin_listen)?;
+        let gateway = self
+            .gateway
+            .as_ref()
+            .map(|(address, _)| listen("gateway.listen", *address));
         Ok(Bound {
-            app: self,
             callbacks,
             admin,
+            gateway: gateway.transpose()?,
+            app: self,
         })
     }
 
@@ -279,12 +288,24 @@ impl Bound {
         self.admin.local_addr()
     }
 
+    /// Where the gateway is served, if it is.
+    #[must_use]
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref()?.local_addr().ok()
+    }
+
     /// Serves until `stop`; then takes no more callbacks, finishes the pages and attempts in hand, and returns within
     /// the grace period of the config.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { app, callbacks, admin } = self;
+        let Self {
+            app,
+            callbacks,
+            admin,
+            gateway,
+        } = self;
         if let (Ok(callbacks), Ok(admin)) = (callbacks.local_addr(), admin.local_addr()) {
-            tracing::info!(%callbacks, %admin, "listening");
+            let gateway = gateway.as_ref().and_then(|gateway| gateway.local_addr().ok());
+            tracing::info!(%callbacks, %admin, gateway = gateway.map(tracing::field::display), "listening");
         }
         let grace = app.server.shutdown_grace;
         let limits = Limits {
@@ -301,8 +322,35 @@ impl Bound {
         let admin_router = http::admin_router(app.ready_check(&stop), app.render_metrics());
         admin_side.spawn(http::serve(admin, admin_router, admin_limits, CancellationToken::new()));
         let callbacks = http::serve(callbacks, app.callbacks.service(), limits, stop.clone());
-        tokio::join!(callbacks, app.run(stop));
+        let gateway = serve_gateway(
+            gateway,
+            app.gateway.as_ref().map(|(_, gateway)| gateway.clone()),
+            grace,
+            stop.clone(),
+        );
+        tokio::join!(callbacks, gateway, app.run(stop));
         tracing::info!("stopped");
+    }
+}
+
+/// Serves the gateway, if there is one, until `stop`; then for no longer than `grace`, whatever is being transferred.
+async fn serve_gateway(
+    listener: Option<TcpListener>,
+    gateway: Option<Gateway>,
+    grace: Duration,
+    stop: CancellationToken,
+) {
+    let (Some(listener), Some(gateway)) = (listener, gateway) else {
+        return;
+    };
+    let limits = gateway.limits(GATEWAY_CONNECTIONS);
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        () = http::serve(listener, gateway.service(), limits, stop.clone()) => {}
+        () = overdue => tracing::warn!("stopped with calls to the gateway in hand: the grace period is over"),
     }
 }
 

@@ -44,7 +44,8 @@ enum Command {
     Simulate(simulate::Options),
     /// Prints the JSON Schema of the body that `forward` handlers post.
     Schema,
-    /// Prints a new Token and EncodingAESKey for WeCom's console, and a signing secret for a forward handler.
+    /// Prints a new Token and EncodingAESKey for WeCom's console, a signing secret for a forward handler, and a key to
+    /// the gateway.
     Keygen,
     /// Lists, shows, replays or drops messages that a handler could not take.
     Dead(dead::Options),

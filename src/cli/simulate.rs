@@ -65,6 +65,11 @@ Say something as a customer, or play one of everything:
 curl -d '{{"text": "你好"}}' {base}/simulator/messages
 curl -X POST {base}/simulator/conversation
 
+Open the chat, which brings a welcome code, and look at what was answered:
+
+curl -X POST {base}/simulator/enter
+curl {base}/simulator/seen
+
 More under "simulator" in the documentation of the library. Ctrl-C ends it."#,
             callback = options.callback,
             secret = secret.expose_secret(),

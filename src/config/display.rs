@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::filter::origin_word;
 use super::size::Size;
-use super::{App, Config, Handler, HandlerKind};
+use super::{App, Config, Gateway, Handler, HandlerKind};
 use crate::handler::forward::Reach;
 use crate::store::Durability;
 
@@ -20,6 +20,7 @@ impl Display for Config {
             apps,
             sync,
             handlers,
+            gateway,
         } = self;
         writeln!(f, "[server]")?;
         text(f, "listen", server.listen)?;
@@ -67,7 +68,7 @@ impl Display for Config {
         for entry in handlers {
             handler(f, entry)?;
         }
-        Ok(())
+        gateway.iter().try_for_each(|section| gateway_section(f, section))
     }
 }
 
@@ -140,6 +141,15 @@ fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
     )?;
     duration(f, "probe_min", policy.probe_min)?;
     duration(f, "probe_max", policy.probe_max)
+}
+
+fn gateway_section(f: &mut Formatter<'_>, gateway: &Gateway) -> fmt::Result {
+    writeln!(f, "\n[gateway]")?;
+    text(f, "listen", gateway.listen)?;
+    list(f, "keys", gateway.keys.iter().map(|_| quoted("***")))?;
+    list(f, "apps", gateway.apps.iter().map(quoted))?;
+    list(f, "calls", gateway.calls.iter().map(quoted))?;
+    duration(f, "request_timeout", gateway.request_timeout)
 }
 
 fn bare(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {

@@ -26,20 +26,15 @@ pub(super) fn origin_word(origin: Option<Origin>) -> &'static str {
 
 /// Reads the filters of a handler. `apps` are the names of all applications.
 pub(super) fn filter(raw: &raw::Handler, apps: &[String], section: &mut Section<'_>) -> Option<Filter> {
-    let app = |section: &mut Section<'_>, key: &str, name: &str| {
-        if !apps.iter().any(|known| known == name) {
-            let hint = did_you_mean(name, apps);
-            section.wrong(key, format!("no [[apps]] entry is called {name:?}{hint}"));
-        }
-        AppName::new(name).ok()
-    };
     let account = |section: &mut Section<'_>, key: &str, id: &str| {
         if id.is_empty() {
             section.wrong(key, "is empty: write the open_kfid of an account, \"wk…\"");
         }
         Some(OpenKfid::from(id))
     };
-    let apps = list("apps", raw.apps.as_deref(), section, app);
+    let apps = list("apps", raw.apps.as_deref(), section, |section, key, name| {
+        app_name(section, key, name, apps)
+    });
     let accounts = list("accounts", raw.accounts.as_deref(), section, account);
     let types = list("types", raw.types.as_deref(), section, kind);
     let origins = list("origins", raw.origins.as_deref(), section, |section, key, word| {
@@ -64,20 +59,20 @@ fn list<T>(
     section: &mut Section<'_>,
     read: impl Fn(&mut Section<'_>, &str, &str) -> Option<T>,
 ) -> Option<Option<Vec<T>>> {
-    let Some(items) = items else { return Some(None) };
-    if items.is_empty() {
-        section.wrong(
-            key,
-            "is empty, so that no message would pass: leave it out to let all pass",
-        );
-        return None;
+    const EMPTY: &str = "is empty, so that no message would pass: leave it out to let all pass";
+    match items {
+        None => Some(None),
+        Some(items) => section.list(key, items, EMPTY, read).map(Some),
     }
-    let read: Vec<_> = items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| read(section, &format!("{key}[{index}]"), item))
-        .collect();
-    read.into_iter().collect::<Option<Vec<_>>>().map(Some)
+}
+
+/// The name of an app that there is.
+pub(super) fn app_name(section: &mut Section<'_>, key: &str, name: &str, apps: &[String]) -> Option<AppName> {
+    if !apps.iter().any(|known| known == name) {
+        let hint = did_you_mean(name, apps);
+        section.wrong(key, format!("no [[apps]] entry is called {name:?}{hint}"));
+    }
+    AppName::new(name).ok()
 }
 
 /// A type that we do not know may be one that WeCom added since: it gets a warning, not a refusal.

@@ -15,8 +15,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::api::Call;
 use crate::callback::KeyPair;
 use crate::handler::{Filter, Policy};
+use crate::http::GatewayKey;
 use crate::id::{AppName, CorpId, HandlerName};
 use crate::store::Durability;
 use crate::telemetry;
@@ -27,6 +29,7 @@ mod environment;
 mod filter;
 mod findings;
 mod forward;
+mod gateway;
 mod handler;
 mod raw;
 mod read;
@@ -63,6 +66,8 @@ pub struct Config {
     pub sync: Sync,
     /// Handlers, each with a name of its own. None at all is legal: messages are stored and wait.
     pub handlers: Vec<Handler>,
+    /// Where programs that must not learn an access token reach WeCom's API; nowhere if `None`.
+    pub gateway: Option<Gateway>,
 }
 
 /// Section `[server]`.
@@ -160,6 +165,22 @@ pub struct Handler {
     pub filter: Filter,
     /// How patiently it is tried.
     pub policy: Policy,
+}
+
+/// Section `[gateway]`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Gateway {
+    /// Address of its listener.
+    pub listen: SocketAddr,
+    /// Keys that open it, at least one.
+    pub keys: Vec<GatewayKey>,
+    /// Applications it leads to, all of them named in `[[apps]]`.
+    pub apps: Vec<AppName>,
+    /// Calls it passes on, at least one.
+    pub calls: Vec<Call>,
+    /// Longest a request may take, the transfer of a file included.
+    pub request_timeout: Duration,
 }
 
 /// A config that can be run with, and what its operator should hear all the same.

@@ -20,6 +20,7 @@ pub(super) struct RawConfig {
     pub(super) apps: Option<Vec<App>>,
     pub(super) sync: Option<Sync>,
     pub(super) handlers: Option<Vec<Handler>>,
+    pub(super) gateway: Option<Gateway>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,6 +107,16 @@ pub(super) struct Handler {
     pub(super) retry_schedule: Option<Vec<Span>>,
     pub(super) probe_min: Option<Span>,
     pub(super) probe_max: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) listen: Option<String>,
+    pub(super) keys: Option<Vec<Secret>>,
+    pub(super) apps: Option<Vec<String>>,
+    pub(super) calls: Option<Vec<String>>,
+    pub(super) request_timeout: Option<Span>,
 }
 
 /// A duration with its unit, `"30s"`.

@@ -8,7 +8,7 @@ use super::environment::Overlay;
 use super::findings::{ConfigError, Findings, did_you_mean};
 use super::raw::{self, RawConfig};
 use super::section::Section;
-use super::{Config, Environment, app, handler, server, sync};
+use super::{Config, Environment, app, gateway, handler, server, sync};
 
 /// Wrong keys told at once. A file with more is another kind of file.
 const MOST_WRONG_KEYS: usize = 30;
@@ -142,6 +142,10 @@ fn meaning(raw: RawConfig, environment: &Environment, findings: &mut Findings) -
     let apps = app::apps(apps, &mut root);
     let sync = sync::sync(&raw.sync.unwrap_or_default(), &mut root.at("sync"));
     let handlers = handler::handlers(raw.handlers.unwrap_or_default(), &app_names, &mut root);
+    let gateway = match raw.gateway {
+        None => Some(None),
+        Some(raw) => gateway::gateway(raw, &app_names, server.as_ref(), &mut root.at("gateway")).map(Some),
+    };
     Some(Config {
         server: server?,
         log: log?,
@@ -149,5 +153,6 @@ fn meaning(raw: RawConfig, environment: &Environment, findings: &mut Findings) -
         apps: apps?,
         sync: sync?,
         handlers: handlers?,
+        gateway: gateway?,
     })
 }

@@ -171,6 +171,25 @@ impl<'a> Section<'a> {
         found.map(|(_, meaning)| *meaning)
     }
 
+    /// Each item of the list `key`, read under its own key. What is wrong with a list of none is `if_empty`.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        items: &[String],
+        if_empty: &str,
+        read: impl Fn(&mut Self, &str, &str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if items.is_empty() {
+            self.wrong(key, if_empty);
+            return None;
+        }
+        let items = items.iter().enumerate();
+        let read: Vec<_> = items
+            .map(|(index, item)| read(self, &format!("{key}[{index}]"), item))
+            .collect();
+        read.into_iter().collect()
+    }
+
     /// An address of the web, without credentials.
     pub(super) fn web_address(&mut self, key: &str, text: &str) -> Option<Url> {
         // The text is not repeated in any answer: it may carry a password or a token.

@@ -68,7 +68,7 @@ pub(super) fn server(raw: &raw::Server, section: &mut Section<'_>) -> Option<Ser
     })
 }
 
-fn address(key: &str, text: &str, section: &mut Section<'_>) -> Option<SocketAddr> {
+pub(super) fn address(key: &str, text: &str, section: &mut Section<'_>) -> Option<SocketAddr> {
     let address = text.parse().ok();
     if address.is_none() {
         section.wrong(
@@ -82,7 +82,7 @@ fn address(key: &str, text: &str, section: &mut Section<'_>) -> Option<SocketAdd
 }
 
 /// Whether the second listener could not bind beside the first. Port 0 is a new port every time.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 

@@ -32,6 +32,7 @@ fn environment() -> Environment {
             "BOT_SIGNING_SECRET",
             "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         ),
+        ("GATEWAY_KEY", "g4teway-g4teway-g4teway-g4teway-g4"),
     ]
     .into_iter()
     .collect()
@@ -98,6 +99,7 @@ fn keys_known() -> BTreeSet<String> {
         of::<raw::CallbackKey>("apps.callback_keys"),
         of::<raw::Sync>("sync"),
         of::<raw::Handler>("handlers"),
+        of::<raw::Gateway>("gateway"),
     ]
     .concat()
     .into_iter()
@@ -141,7 +143,7 @@ fn a_printed_config_shows_every_key_and_no_secret() {
         known.remove("log.otlp_endpoint");
     }
     assert_eq!(missing(&known, &keys_set(&printed)), [""; 0]);
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_"] {
+    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway"] {
         assert!(!printed.contains(secret), "{secret} in:\n{printed}");
     }
 }
@@ -158,14 +160,15 @@ fn a_printed_config_reads_back_as_itself() {
         .replace(
             r#"signing_secret = "***""#,
             r#"signing_secret = { env = "BOT_SIGNING_SECRET" }"#,
-        );
+        )
+        .replace(r#"keys = ["***"]"#, r#"keys = [{ env = "GATEWAY_KEY" }]"#);
     assert_eq!(parse(&readable).to_string(), printed);
 }
 
 #[test]
 fn debug_output_shows_no_secret() {
     let debug = format!("{:?} {:?}", parse(&example_for_this_build()), environment());
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_"] {
+    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway"] {
         assert!(!debug.contains(secret), "{secret} in:\n{debug}");
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! A million owed deliveries cost disk, not memory: a runner holds a bounded window of them and reads on as it drains.
 //!
-//! Attempts run on `threads` of the handler's own, unless it promised never to block.
+//! A `crew` makes the attempts, on threads of the handler's own, unless it promised never to block.
 
 use std::fmt;
 use std::io;
@@ -23,12 +23,12 @@ use crate::id::HandlerName;
 use crate::store::Store;
 
 mod breaker;
+mod crew;
 mod lanes;
 mod runner;
 mod shards;
 #[cfg(test)]
 mod tests;
-mod threads;
 
 use runner::Runner;
 

@@ -1,12 +1,13 @@
 //! A handler as the engines know it: its durable name, what it wants, and how patiently it is tried.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Attempt, Context, Desk, ErasedHandler, Filter, Handler, attempt};
+use super::attempt::{self, Attempt, Tally};
+use super::{Context, Desk, ErasedHandler, Filter, Handler};
 use crate::backoff::Schedule;
 use crate::id::{AccountKey, HandlerName};
 use crate::message::Message;
@@ -37,6 +38,8 @@ pub struct Registration {
     policy: Arc<Policy>,
     threads: Threads,
     desk: Option<Arc<Desk>>,
+    /// Made with the first attempt: a recorder of metrics may be installed until then.
+    tally: Arc<OnceLock<Tally>>,
     handler: Arc<dyn ErasedHandler>,
 }
 
@@ -58,6 +61,7 @@ impl Registration {
             policy: Arc::default(),
             threads: Threads::Own,
             desk: None,
+            tally: Arc::default(),
             handler: Arc::new(handler),
         }
     }
@@ -129,7 +133,8 @@ impl Registration {
             deadline,
             self.desk.clone(),
         );
-        attempt::run(&*self.handler, &cx, message).await
+        let tally = self.tally.get_or_init(|| Tally::of(&self.name));
+        attempt::run(&*self.handler, &cx, message, tally).await
     }
 
     /// When an attempt that starts at `start` is broken off.

@@ -9,6 +9,7 @@
 
 mod admin;
 mod callback;
+mod gateway;
 mod guest;
 mod serve;
 #[cfg(test)]
@@ -18,5 +19,6 @@ mod throttle;
 pub use admin::{Readiness, ReadyCheck, RenderMetrics, admin_router};
 pub use axum::Router;
 pub use callback::{CallbackApp, Callbacks, Notify};
+pub use gateway::{Gateway, GatewayKey, GatewayKeyError, GatewaySettings};
 pub use guest::Arriving;
 pub use serve::{Limits, serve};

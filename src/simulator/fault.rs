@@ -285,11 +285,14 @@ mod tests {
 
     #[test]
     fn a_setting_survives_json() {
-        let json = r#"{"dials":{"busy":0.5,"http_5xx":{"next":3}},"slowness_ms":20,"refusals":{"wk1":95000}}"#;
+        let json = r#"{"dials":{"busy":0.5,"http_5xx":{"next":3}},"slowness_ms":20,"refusals":{"wk1":95000},
+            "calls":["kf/send_msg"],"send_fail":{"dial":{"next":1},"fail_type":4}}"#;
         let faults: Faults = serde_json::from_str(json).unwrap();
         let mut expected = Faults::only(Fault::Busy, Dial::Chance(0.5))
             .with(Fault::Http5xx, Dial::Next(3))
-            .refusing(OpenKfid::from("wk1"), 95000);
+            .refusing(OpenKfid::from("wk1"), 95000)
+            .on(Api::SendMsg)
+            .failing_replies(Dial::Next(1), 4);
         expected.slowness = Duration::from_millis(20);
         assert_eq!(faults, expected);
         let again = serde_json::to_string(&faults).unwrap();

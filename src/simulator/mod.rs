@@ -43,7 +43,9 @@
 //!   of the event that says so.
 //! * `GET /simulator/faults` answers the [`Faults`], every dial included.
 //! * `PUT /simulator/faults` replaces them:
-//!   `{"dials": {"latency": 0.5, "http_5xx": {"next": 3}}, "slowness_ms": 200}`.
+//!   `{"dials": {"latency": 0.5, "http_5xx": {"next": 3}}, "slowness_ms": 200}`. With `"calls": ["kf/send_msg"]` they
+//!   happen to that call only; `"send_fail": {"dial": {"next": 1}, "fail_type": 4}` lets replies fail that were
+//!   accepted.
 //! * `GET /simulator/ledger` answers the [`Counts`].
 //!
 //! A request that cannot be understood is answered 400 and `{"error": "…"}`.
@@ -51,7 +53,15 @@
 //! # Where it guesses
 //!
 //! WeCom leaves things unsaid: the answer to a bad cursor, the number of tokenless calls, the pause between repeats of
-//! a callback. Where the documents are silent it is on the strict side, and the place says so.
+//! a callback. Where the documents are silent it is on the strict side, and the place says so. About replies it takes
+//! these to be true:
+//!
+//! * A repeated msgid is answered 95033 whatever else is wrong, so that a repeat learns that it was accepted.
+//! * A code that was never given, was used or is too old is answered 41050; one whose session has moved on, 95018.
+//! * A session that has not reached a colleague cannot be ended by API (95016), and ends 48 hours after it began.
+//! * A customer who never wrote to the account cannot be answered (95018); one who is unknown is answered 40096.
+//! * Tapping a menu entry is a message of the customer; what is sent on an event does not count against the five.
+//! * A field that is too long is answered 40058, unless WeCom says that it is cut.
 
 use std::fmt;
 use std::io;
@@ -107,7 +117,7 @@ pub use ledger::{Callbacks, Counts, Ledger, OddItem, Received, Said, Verdict, Vi
 pub use limits::Limits;
 pub use media::MediaKind;
 pub use named::UnknownName;
-pub use settings::{Account, BellRules, CallbackTarget, ReplyRules, Settings, TargetError};
+pub use settings::{Account, BellRules, CallbackTarget, ReplyRules, Settings, TargetError, UpgradeRange};
 pub use wecom::UnknownAccount;
 
 /// How long connections may take to end when the simulator stops.
@@ -285,6 +295,11 @@ impl Simulator {
     /// [`UnknownReply`] when no such reply was accepted.
     pub fn fail_reply(&self, open_kfid: &OpenKfid, msgid: &Msgid, fail_type: u32) -> Result<Msgid, UnknownReply> {
         self.world.fail_reply(open_kfid, msgid, fail_type)
+    }
+
+    /// Changes what may be sent to customers, and how long.
+    pub fn set_reply_rules(&self, rules: ReplyRules) {
+        self.world.wecom().settings.replies = rules;
     }
 
     /// Every message to a customer that was accepted, in order.

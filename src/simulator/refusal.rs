@@ -22,8 +22,12 @@ impl Refusal {
     pub(super) const BUSY: Self = Self::new(-1, "system busy");
     pub(super) const WRONG_SECRET: Self = Self::new(40001, "invalid credential");
     pub(super) const WRONG_MEDIA_TYPE: Self = Self::new(40004, "invalid media type");
+    pub(super) const BAD_TYPE_PARAMETER: Self = Self::new(40005, "invalid type parameter");
+    pub(super) const BAD_FILE_SIZE: Self = Self::new(40006, "invalid file size");
     pub(super) const UNKNOWN_MEDIA_ID: Self = Self::new(40007, "invalid media_id");
     pub(super) const BAD_MSGTYPE: Self = Self::new(40008, "invalid message type");
+    pub(super) const BAD_IMAGE_SIZE: Self = Self::new(40009, "invalid image size");
+    pub(super) const BAD_VIDEO_SIZE: Self = Self::new(40011, "invalid video size");
     pub(super) const WRONG_CORPID: Self = Self::new(40013, "invalid corpid");
     pub(super) const UNKNOWN_ACCESS_TOKEN: Self = Self::new(40014, "invalid access_token");
     pub(super) const BAD_JSON: Self = Self::new(40035, "invalid parameter, Warning: wrong json format. ");
@@ -31,6 +35,7 @@ impl Refusal {
     pub(super) const BAD_PAGING_CURSOR: Self = Self::new(50100, "invalid paging cursor");
     pub(super) const UNKNOWN_CUSTOMER: Self = Self::new(40096, "invalid external userid");
     pub(super) const EXPIRED_MEDIA_ID: Self = Self::new(40145, "media_id expired");
+    pub(super) const BAD_RANGE: Self = Self::new(40146, "invalid range");
     pub(super) const NO_ACCESS_TOKEN: Self = Self::new(41001, "access_token missing");
     pub(super) const NO_CORPID: Self = Self::new(41002, "corpid missing");
     pub(super) const NO_SECRET: Self = Self::new(41004, "corpsecret missing");
@@ -38,16 +43,22 @@ impl Refusal {
     /// A guess: WeCom documents none for this call, and this one for the welcome of customer contact.
     pub(super) const BAD_CODE: Self = Self::new(41050, "invalid code");
     pub(super) const EXPIRED_ACCESS_TOKEN: Self = Self::new(42001, "access_token expired");
+    pub(super) const EMPTY_MEDIA: Self = Self::new(44001, "empty media data");
     pub(super) const EMPTY_TEXT: Self = Self::new(44004, "content is empty");
+    pub(super) const VOICE_TOO_LONG: Self = Self::new(45007, "voice time exceeded");
     pub(super) const TOO_OFTEN: Self = Self::new(45009, "api freq out of limit");
     pub(super) const TOO_MANY_AT_ONCE: Self = Self::new(45033, "api concurrent out of limit");
     pub(super) const NOT_GRANTED: Self = Self::new(48007, "no right to manage this open_kfid");
     pub(super) const NO_OPEN_KFID: Self = Self::new(60251, "missing open_kfid");
     pub(super) const BAD_APPID: Self = Self::new(90207, "invalid miniprogram appid");
+    pub(super) const TOO_LARGE_AT_ONCE: Self = Self::new(830002, "file too large");
+    pub(super) const DUPLICATE_QUESTION: Self = Self::new(511020, "duplicate question");
     pub(super) const BAD_OPEN_KFID: Self = Self::new(95000, "invalid open_kfid");
     pub(super) const BUDGET_SPENT: Self = Self::new(95001, "send msg count limit");
     pub(super) const WINDOW_CLOSED: Self = Self::new(95002, "send msg time limit");
     pub(super) const UNKNOWN_OPEN_KFID: Self = Self::new(95004, "open_kfid not exist");
+    pub(super) const ACCOUNT_COUNT: Self = Self::new(95005, "open_kfid count limit");
+    pub(super) const BAD_ACCOUNT_NAME: Self = Self::new(95006, "invalid account name");
     pub(super) const BAD_CALLBACK_TOKEN: Self = Self::new(95007, "invalid msg token");
 
     pub(super) const TOO_MANY_MENU_ITEMS: Self = Self::new(95008, "msgmenu item count limit");
@@ -58,8 +69,10 @@ impl Refusal {
     pub(super) const WRONG_STATE: Self = Self::new(95018, "send msg session status invalid");
     pub(super) const SERVICER_STOPPED: Self = Self::new(95019, "servicer stopped or suspended");
     pub(super) const TOO_MANY_SERVICERS: Self = Self::new(95020, "servicer count limit");
+    pub(super) const NOT_CONFIGURED: Self = Self::new(95021, "upgrade service not configured");
     pub(super) const UNKNOWN_MSGID: Self = Self::new(95028, "msgid not exist");
     pub(super) const TOO_LATE_TO_RECALL: Self = Self::new(95029, "recall time limit");
+    pub(super) const NO_RECENT_CONTACT: Self = Self::new(95031, "customer not active");
     pub(super) const DUPLICATE_MSGID: Self = Self::new(95033, "duplicate msgid");
 
     const fn new(errcode: i64, errmsg: &'static str) -> Self {

@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Method, Response, Uri};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CONTENT_TYPE, RANGE};
+use axum::http::{HeaderMap, HeaderName, Method, Response, Uri};
 use axum::routing::any;
 use bytes::Bytes;
 use rand::RngExt;
 
 use super::bell::News;
-use super::calls::{Api, Request, SyncRequest, parse};
+use super::calls::{Api, Request, SyncRequest, parse, well};
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::wecom::Wecom;
-use super::wire;
+use super::wire::{self, Reply};
 use super::world::World;
 use crate::clock::UnixMillis;
 use crate::id::OpenKfid;
+
+/// Largest form that is read, in bytes: more than any file in it may have, so that WeCom's own refusal is seen.
+const LARGEST_FORM: usize = 64 << 20;
 
 /// Serves WeCom's calls.
 pub(super) fn router(world: Arc<World>) -> Router {
@@ -32,7 +36,14 @@ pub(super) fn router(world: Arc<World>) -> Router {
         };
         router.route(&path(*api), any(handler))
     });
-    router.route(&path(Api::SyncMsg), any(sync_msg)).with_state(world)
+    router
+        .route(&path(Api::SyncMsg), any(sync_msg))
+        .route(
+            &path(Api::MediaUpload),
+            any(media_upload).layer(DefaultBodyLimit::max(LARGEST_FORM)),
+        )
+        .route(&path(Api::MediaGet), any(media_get))
+        .with_state(world)
 }
 
 fn path(api: Api) -> String {
@@ -60,11 +71,50 @@ async fn sync_msg(State(world): State<Arc<World>>, method: Method, uri: Uri, bod
     answer(Api::SyncMsg, &world, |wecom, now| wecom.sync_msg(&request, asked, now)).await
 }
 
+async fn media_upload(
+    State(world): State<Arc<World>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let request = Request {
+        method: &method,
+        uri: &uri,
+        body: &body,
+    };
+    let content_type = text(&headers, CONTENT_TYPE).unwrap_or_default();
+    let kind = request.parameter("type");
+    answer(Api::MediaUpload, &world, |wecom, now| {
+        wecom.admit(Api::MediaUpload, &request, now)?;
+        wecom.media_upload(kind.as_deref(), content_type, &body, now).map(well)
+    })
+    .await
+}
+
+async fn media_get(State(world): State<Arc<World>>, method: Method, uri: Uri, headers: HeaderMap) -> Response<Body> {
+    let request = Request {
+        method: &method,
+        uri: &uri,
+        body: &[],
+    };
+    let media_id = request.parameter("media_id");
+    answer(Api::MediaGet, &world, |wecom, now| {
+        wecom.admit(Api::MediaGet, &request, now)?;
+        wecom.media_get(media_id.as_deref(), text(&headers, RANGE), now)
+    })
+    .await
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// Answers a call, with whatever happens to it on the way.
-async fn answer(
+async fn answer<R: Into<Reply>>(
     api: Api,
     world: &Arc<World>,
-    call: impl FnOnce(&mut Wecom, UnixMillis) -> Result<String, Refusal>,
+    call: impl FnOnce(&mut Wecom, UnixMillis) -> Result<R, Refusal>,
 ) -> Response<Body> {
     let (latency, is_lost) = {
         let mut wecom = world.wecom();
@@ -77,18 +127,18 @@ async fn answer(
         return wire::hang_up();
     }
     let now = world.clock.now();
-    let (json, damage, news) = {
+    let (reply, damage, news) = {
         let mut wecom = world.wecom();
-        let json = match call(&mut wecom, now) {
-            Ok(json) => json,
-            Err(refusal) => wecom.refuse(&refusal, now),
+        let reply = match call(&mut wecom, now) {
+            Ok(reply) => reply.into(),
+            Err(refusal) => wecom.refuse(&refusal, now).into(),
         };
-        (json, wecom.damage(api), std::mem::take(&mut wecom.news))
+        (reply, wecom.damage(api), std::mem::take(&mut wecom.news))
     };
     for open_kfid in &news {
         world.ring(&News::Messages(open_kfid));
     }
-    wire::respond(json, damage)
+    wire::respond(reply, damage)
 }
 
 impl Wecom {

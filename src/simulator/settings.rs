@@ -43,6 +43,10 @@ pub struct Settings {
     pub history: Duration,
     /// People who work for the corporation, and can be made to serve an account.
     pub employees: Vec<ServicerUserid>,
+    /// Whom customers can be recommended to.
+    pub upgrade: UpgradeRange,
+    /// Whether the corporation is bound to a Channels account.
+    pub wechat_channels_binding: bool,
     /// What may be sent to customers, and how long.
     pub replies: ReplyRules,
     /// How long files are kept on the clock: 3 days.
@@ -73,6 +77,8 @@ impl Default for Settings {
             employees: ["LiMing", "WangFang", "ZhaoLei", "ChenJie", "SunTao"]
                 .map(ServicerUserid::from)
                 .into(),
+            upgrade: UpgradeRange::default(),
+            wechat_channels_binding: true,
             replies: ReplyRules::default(),
             media_lifetime: Duration::from_secs(72 * 60 * 60),
             page_maximum: 1_000,
@@ -90,6 +96,8 @@ pub struct Account {
     pub open_kfid: OpenKfid,
     /// Its name, as customers see it.
     pub name: String,
+    /// Where its picture is.
+    pub avatar: String,
 }
 
 impl Account {
@@ -98,12 +106,37 @@ impl Account {
         Self {
             open_kfid: OpenKfid::new(open_kfid),
             name: name.into(),
+            avatar: "https://images.example.com/avatar.png".to_owned(),
         }
     }
 }
 
-/// What may be sent to customers. Times run on the simulator's clock; on one that runs fast, a client with the wrong
-/// feeling for time meets every deadline too late, so lengthen those that it should meet.
+/// Whom customers can be recommended to, as the console has it.
+///
+/// Source: <https://developer.work.weixin.qq.com/document/path/94674>
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct UpgradeRange {
+    /// Colleagues.
+    pub members: Vec<ServicerUserid>,
+    /// Departments.
+    pub departments: Vec<u64>,
+    /// Group chats.
+    pub chats: Vec<String>,
+}
+
+impl Default for UpgradeRange {
+    fn default() -> Self {
+        Self {
+            members: vec![ServicerUserid::from("LiMing"), ServicerUserid::from("WangFang")],
+            departments: vec![2],
+            chats: vec!["wrSimulatedGroupChat000000000001".to_owned()],
+        }
+    }
+}
+
+/// What may be sent to customers, and how long, on the simulator's clock. On one that runs fast twenty seconds pass in
+/// an instant: lengthen what a client should be able to meet.
 ///
 /// Sources: <https://developer.work.weixin.qq.com/document/path/94677>,
 /// <https://developer.work.weixin.qq.com/document/path/95122>

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::bell::Bell;
-use super::calls::{Api, Colleagues, Quotas};
+use super::calls::{Api, Colleagues, Knowledge, Links, Quotas, Upgrades};
 use super::conversation::{Codes, Conversations, Replies};
 use super::draft::Draft;
 use super::fault::{Fault, Faults};
@@ -42,6 +42,9 @@ pub(super) struct Wecom {
     pub(super) codes: Codes,
     pub(super) replies: Replies,
     pub(super) colleagues: Colleagues,
+    pub(super) links: Links,
+    pub(super) upgrades: Upgrades,
+    pub(super) knowledge: Knowledge,
     pub(super) media: Library,
     /// Accounts on which a call made something happen; rung for when the call is over.
     pub(super) news: Vec<OpenKfid>,
@@ -83,6 +86,9 @@ impl Wecom {
             codes: Codes::default(),
             replies: Replies::default(),
             colleagues: Colleagues::default(),
+            links: Links::default(),
+            upgrades: Upgrades::default(),
+            knowledge: Knowledge::default(),
             media: Library::new(settings.media_lifetime),
             news: Vec::new(),
             pulls: HashMap::new(),

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use hyper::body::Frame;
 use rand::RngExt;
@@ -66,38 +66,75 @@ impl Wecom {
     }
 }
 
-/// Closes the connection without a byte of an answer.
-pub(super) fn hang_up() -> Response<Body> {
-    answer(StatusCode::OK, JSON, Body::new(Unsteady::broken(Bytes::new())))
+/// An answer before it leaves.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
-/// Puts an answer on the wire: status 200, whatever it says, unless it is damaged.
-pub(super) fn respond(json: String, damage: Option<Damage>) -> Response<Body> {
-    let half = json.floor_char_boundary(json.len() / 2);
+impl Reply {
+    pub(super) fn of(content_type: HeaderValue, body: Bytes) -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
+            body,
+        }
+    }
+
+    fn with(self, body: impl Into<Body>) -> Response<Body> {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+impl From<String> for Reply {
+    fn from(json: String) -> Self {
+        Self::of(JSON, json.into())
+    }
+}
+
+fn web_page(status: StatusCode) -> Response<Body> {
+    let mut response = Reply::of(HTML, Bytes::new()).with(WEB_PAGE);
+    *response.status_mut() = status;
+    response
+}
+
+/// Closes the connection without a byte of an answer.
+pub(super) fn hang_up() -> Response<Body> {
+    Response::new(Body::new(Unsteady::broken(Bytes::new())))
+}
+
+/// Puts an answer on the wire: status 200 or 206, whatever it says, unless it is damaged.
+pub(super) fn respond(mut reply: Reply, damage: Option<Damage>) -> Response<Body> {
+    let half = reply.body.len() / 2;
     match damage {
-        None => answer(StatusCode::OK, JSON, json.into()),
-        Some(Damage::GatewayError(status)) => answer(status, HTML, WEB_PAGE.into()),
-        Some(Damage::WebPage) => answer(StatusCode::OK, HTML, WEB_PAGE.into()),
-        Some(Damage::Truncated) => answer(StatusCode::OK, JSON, json[..half].to_owned().into()),
+        None => {
+            let whole = std::mem::take(&mut reply.body);
+            reply.with(whole)
+        }
+        Some(Damage::GatewayError(status)) => web_page(status),
+        Some(Damage::WebPage) => web_page(StatusCode::OK),
+        Some(Damage::Truncated) => {
+            let first_half = reply.body.slice(..half);
+            reply.with(first_half)
+        }
         Some(Damage::ResetBeforeBody) => hang_up(),
         Some(Damage::ResetInBody) => {
-            let first_half = Bytes::from(json).slice(..half);
-            answer(StatusCode::OK, JSON, Body::new(Unsteady::broken(first_half)))
+            let first_half = reply.body.slice(..half);
+            reply.with(Body::new(Unsteady::broken(first_half)))
         }
         Some(Damage::WrongLength(percent)) => {
-            let length = json.len() * percent / 100;
-            let mut response = answer(StatusCode::OK, JSON, Body::new(Unsteady::whole(json.into())));
+            let length = reply.body.len() * percent / 100;
+            let whole = std::mem::take(&mut reply.body);
+            let mut response = reply.with(Body::new(Unsteady::whole(whole)));
             response.headers_mut().insert(CONTENT_LENGTH, length.into());
             response
         }
     }
-}
-
-fn answer(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
 }
 
 /// A body whose length the server cannot know, and which may break off.

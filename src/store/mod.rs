@@ -20,6 +20,7 @@ use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
 
 mod error;
 mod lane;
+mod letter;
 mod news;
 mod open;
 mod reply;
@@ -28,6 +29,7 @@ mod sqlite;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
+pub use letter::Letter;
 pub use news::{Bell, News};
 pub use open::{Durability, Settings, open, open_operator};
 pub use reply::SentReply;
@@ -329,14 +331,8 @@ pub struct Pending {
     pub seq: Seq,
     /// Customer whose order it keeps.
     pub lane: Lane,
-    /// Account it came from.
-    pub account: AccountKey,
-    /// WeCom's id of it.
-    pub msgid: Msgid,
-    /// When it was pulled.
-    pub received: UnixMillis,
-    /// WeCom's JSON, as it came.
-    pub body: Arc<RawValue>,
+    /// What is delivered. Shared by all deliveries of it that are in memory.
+    pub letter: Arc<Letter>,
     /// Attempts used up.
     pub attempts: u32,
     /// Not to be attempted before this moment.
@@ -428,5 +424,5 @@ macro_rules! bodiless_debug {
     };
 }
 bodiless_debug!(NewMessage: msgid, kind, urgent, owed_to);
-bodiless_debug!(Pending: seq, msgid, attempts, urgent);
+bodiless_debug!(Pending: seq, letter, attempts, urgent);
 bodiless_debug!(DeadLetter: handler, seq, msgid, kind, attempts, reason);

@@ -26,6 +26,7 @@ mod deadline;
 mod floodgate;
 mod intake;
 mod pull;
+mod saving;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -122,7 +123,7 @@ impl Syncer {
         stop.run_until_cancelled(self.floodgate.look()).await;
         tasks.spawn(Arc::clone(&self.floodgate).watch(stop.clone()));
         for (app, source) in self.sources {
-            tasks.spawn(schedule::save_wake_ups(Arc::clone(&source), stop.clone()));
+            tasks.spawn(saving::save(Arc::clone(&source), stop.clone()));
             tasks.spawn(Schedule::new(app, source).run(stop.clone()));
         }
         while let Some(ended) = tasks.join_next().await {

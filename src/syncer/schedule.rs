@@ -15,7 +15,7 @@ use super::pull::{End, Ended, Fare, Pull, Source};
 use crate::api::{ApiError, ErrCode, ErrorClass, KfAccount};
 use crate::id::{AccountKey, AppName, OpenKfid};
 use crate::metric;
-use crate::store::{AccountState, StoreError};
+use crate::store::AccountState;
 
 /// Failures in a row after which fewer messages are asked for at once.
 const FAILURES_TO_HALVE: u32 = 5;
@@ -29,8 +29,6 @@ const NOT_OURS: [ErrCode; 3] = [
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Refusals in a row after which a cursor is given up.
 const CURSOR_REFUSALS: u32 = 3;
-/// Wake-ups of this long are written down together: a storm of callbacks must not flush the disk for each of them.
-const SAVE_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Schedule {
     app: AppName,
@@ -390,56 +388,4 @@ impl Schedule {
                 .wait(self.listing_failures, &mut rand::rng())
         })
     }
-}
-
-/// Writes wake-ups down off the answer's path, those of a few milliseconds together, and the last ones after `stop`.
-/// They are only a hint for the next start, so a store that fails costs nothing but a warning.
-pub(super) async fn save_wake_ups(source: Arc<Source>, stop: CancellationToken) {
-    let mut changed = source.wake_ups.subscribe();
-    // Some may have come before anybody listened.
-    changed.mark_changed();
-    let mut failures = 0;
-    loop {
-        let some_have_come = async {
-            let _ = changed.changed().await;
-            sleep(SAVE_PAUSE).await;
-        };
-        stop.run_until_cancelled(some_have_come).await;
-        // Looked at before the save, so that whatever came before the stop is in it.
-        let last = stop.is_cancelled();
-        match save_once(&source).await {
-            Ok(()) => failures = 0,
-            Err(error) => {
-                failures += 1;
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot save wake-ups, will try again"
-                );
-                let wait = source.settings.backoff.wait(failures, &mut rand::rng());
-                tokio::select! {
-                    () = sleep(wait) => changed.mark_changed(),
-                    () = stop.cancelled() => {}
-                }
-            }
-        }
-        if last {
-            return;
-        }
-    }
-}
-
-async fn save_once(source: &Source) -> Result<(), StoreError> {
-    let unsaved = source.wake_ups.take_unsaved();
-    if unsaved.is_empty() {
-        return Ok(());
-    }
-    let accounts: Vec<_> = unsaved.iter().map(|wake_up| wake_up.account.clone()).collect();
-    match source.store.record_wake_ups(unsaved.clone()).await {
-        Ok(numbers) => source.wake_ups.saved(&accounts, &numbers),
-        Err(error) => {
-            source.wake_ups.not_saved(unsaved);
-            return Err(error);
-        }
-    }
-    Ok(())
 }

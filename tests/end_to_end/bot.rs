@@ -39,16 +39,20 @@ impl Language {
         }
     }
 
-    /// Folder that holds the library, which is fetched if need be.
+    /// Folder that holds the library that verifies.
     fn library(self) -> PathBuf {
+        self.package(&self.asked_for())
+    }
+
+    /// Folder that holds `package` and what it needs, which are fetched if need be.
+    pub(crate) fn package(self, package: &str) -> PathBuf {
         /// One fetch at a time; another process has a place of its own.
         static FETCHING: Mutex<()> = Mutex::new(());
         let _one = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
-        let package = self.package();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{package}", self.name()));
         if !folder.exists() {
             let place = folder.with_extension(format!("part-{}", std::process::id()));
-            self.fetch(&package, &place);
+            self.fetch(package, &place);
             // Another process may have been faster, with the same.
             if fs::rename(&place, &folder).is_err() {
                 assert!(folder.exists(), "{} cannot be made", folder.display());
@@ -59,7 +63,7 @@ impl Language {
     }
 
     /// The library, in the version that the examples ask for.
-    fn package(self) -> String {
+    fn asked_for(self) -> String {
         let asked = fs::read_to_string(self.example().join(match self {
             Self::Python => "requirements.txt",
             Self::Node => "package.json",

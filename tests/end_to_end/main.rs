@@ -10,6 +10,7 @@ mod crashes;
 mod debian;
 mod endpoints;
 mod front;
+mod gateway;
 mod hostile_clients;
 mod load;
 mod metrics;
@@ -19,6 +20,7 @@ mod proxies;
 mod receiver;
 mod server;
 mod stage;
+mod talk;
 #[cfg(feature = "otel")]
 mod traces;
 mod units;

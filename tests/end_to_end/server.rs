@@ -24,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) log: Receiver<String>,
     pub(crate) callbacks: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// If the config opens it.
+    pub(crate) gateway: Option<SocketAddr>,
 }
 
 /// The binary under test.
@@ -70,13 +72,14 @@ impl Server {
             let line = log
                 .recv_timeout(PATIENCE)
                 .unwrap_or_else(|_| panic!("the server does not listen: {}", first_lines.join("\n")));
-            if let Some((callbacks, admin)) = listening(&line) {
+            if let Some((callbacks, admin, gateway)) = listening(&line) {
                 return Self {
                     child,
                     log,
                     first_lines,
                     callbacks,
                     admin,
+                    gateway,
                 };
             }
             first_lines.push(line);
@@ -137,11 +140,9 @@ impl Drop for Server {
     }
 }
 
-fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn listening(line: &str) -> Option<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
     let line: Value = serde_json::from_str(line).ok()?;
     (line["message"] == "listening").then_some(())?;
-    Some((
-        line["callbacks"].as_str()?.parse().ok()?,
-        line["admin"].as_str()?.parse().ok()?,
-    ))
+    let address = |key: &str| line[key].as_str()?.parse().ok();
+    Some((address("callbacks")?, address("admin")?, address("gateway")))
 }

@@ -122,7 +122,10 @@ pub(crate) async fn owed(store: &Arc<dyn Store>, handler: HandlerId) -> Vec<Pend
 }
 
 pub(crate) fn msgids(deliveries: &[Pending]) -> Vec<&str> {
-    deliveries.iter().map(|delivery| delivery.msgid.as_str()).collect()
+    deliveries
+        .iter()
+        .map(|delivery| delivery.letter.msgid.as_str())
+        .collect()
 }
 
 /// The news that must have come.

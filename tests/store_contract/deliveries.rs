@@ -79,11 +79,11 @@ pub(crate) async fn pending_tells_what_was_stored(bench: &impl Bench) {
     let deliveries = owed(&store, bot).await;
     assert!(deliveries[0].seq < deliveries[1].seq);
     for (delivery, message) in deliveries.iter().zip([plain, welcome]) {
-        assert_eq!(delivery.msgid, message.msgid);
+        assert_eq!(delivery.letter.msgid, message.msgid);
         assert_eq!(delivery.lane, message.lane);
-        assert_eq!(delivery.account, account("wk1"));
-        assert_eq!(delivery.received, NOW);
-        assert_eq!(delivery.body.get(), message.body.get());
+        assert_eq!(delivery.letter.account, account("wk1"));
+        assert_eq!(delivery.letter.received, NOW);
+        assert_eq!(delivery.letter.body.get(), message.body.get());
         assert_eq!(delivery.attempts, 0);
         assert!(delivery.due <= NOW);
         assert_eq!(delivery.urgent, message.urgent);

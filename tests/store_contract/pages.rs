@@ -131,7 +131,7 @@ pub(crate) async fn a_message_with_another_body_does_not_replace_the_first(bench
     assert_eq!(store_messages(&store, vec![second]).await, [Intake::Conflicting]);
     let deliveries = owed(&store, bot).await;
     assert_eq!(deliveries.len(), 1);
-    assert_eq!(deliveries[0].body.get(), first.body.get());
+    assert_eq!(deliveries[0].letter.body.get(), first.body.get());
 }
 
 pub(crate) async fn the_same_msgid_on_two_accounts_is_two_messages(bench: &impl Bench) {
@@ -142,7 +142,11 @@ pub(crate) async fn the_same_msgid_on_two_accounts_is_two_messages(bench: &impl 
         let stored = commit(&store, page(&claim, "c1", vec![text("m1", "wm1", &[bot])])).await;
         assert_eq!(stored.messages, [Intake::New]);
     }
-    let accounts: Vec<_> = owed(&store, bot).await.into_iter().map(|d| d.account).collect();
+    let accounts: Vec<_> = owed(&store, bot)
+        .await
+        .into_iter()
+        .map(|d| d.letter.account.clone())
+        .collect();
     assert_eq!(accounts, [account("wk1"), account("wk2")]);
 }
 
@@ -197,8 +201,8 @@ pub(crate) async fn concurrent_commits_are_all_durable(bench: &impl Bench) {
     assert_eq!(seqs.len(), ACCOUNTS * PAGES);
     for n in 0..ACCOUNTS {
         let account = account(&format!("wk{n}"));
-        let of_account = deliveries.iter().filter(|delivery| delivery.account == account);
-        let order: Vec<_> = of_account.map(|delivery| delivery.msgid.as_str()).collect();
+        let of_account = deliveries.iter().filter(|delivery| delivery.letter.account == account);
+        let order: Vec<_> = of_account.map(|delivery| delivery.letter.msgid.as_str()).collect();
         assert_eq!(order, ["m0", "m1", "m2", "m3", "m4"]);
         let claim = store.claim(&account, NOW).await.unwrap();
         assert_eq!(claim.cursor.as_deref(), Some("c4"));

@@ -55,7 +55,7 @@ pub(crate) async fn what_is_owed_or_dead_is_kept(bench: &impl Bench) {
     assert_eq!(store.dead_letters(DeadSelect::default(), 10).await.unwrap().len(), 1);
 
     let waiting = &owed(&store, crm).await[0];
-    assert_eq!(waiting.msgid.as_str(), "waiting");
+    assert_eq!(waiting.letter.msgid.as_str(), "waiting");
     store.finish(vec![finish(crm, waiting, Verdict::Done)]).await.unwrap();
     store.drop_dead(DeadSelect::default()).await.unwrap();
     assert_eq!(store.prune(later(60), 10).await.unwrap(), 2);
@@ -150,6 +150,6 @@ pub(crate) async fn what_is_owed_or_dead_keeps_its_body(bench: &impl Bench) {
     store.replay_dead(DeadSelect::default(), later(60)).await.unwrap();
     assert_eq!(blank().await, 0);
     let owed = owed(&store, bot).await;
-    let bodies: Vec<_> = owed.iter().map(|delivery| delivery.body.get()).collect();
+    let bodies: Vec<_> = owed.iter().map(|delivery| delivery.letter.body.get()).collect();
     assert_eq!(bodies, [messages[0].body.get(), messages[1].body.get()]);
 }

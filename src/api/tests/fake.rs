@@ -1,6 +1,6 @@
 //! Servers on loopback for the tests of the client: one that answers as a closure says, one that misbehaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame};
@@ -22,7 +23,10 @@ pub(super) struct Seen {
     /// Below `/cgi-bin/`.
     pub(super) call: String,
     pub(super) query: BTreeMap<String, String>,
+    pub(super) headers: HeaderMap,
+    /// What of the body is no text is replaced.
     pub(super) body: String,
+    pub(super) bytes: Bytes,
 }
 
 /// An HTTP server that keeps what it is asked.
@@ -66,11 +70,14 @@ impl Fake {
 impl Seen {
     async fn read(request: Request) -> Self {
         let url = Url::parse(&format!("http://fake{}", request.uri())).unwrap();
-        let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+        let headers = request.headers().clone();
+        let bytes = to_bytes(request.into_body(), usize::MAX).await.unwrap();
         Self {
+            headers,
             call: url.path().strip_prefix("/cgi-bin/").unwrap_or(url.path()).to_owned(),
             query: url.query_pairs().into_owned().collect(),
-            body: String::from_utf8(body.to_vec()).unwrap(),
+            body: String::from_utf8_lossy(&bytes).into(),
+            bytes,
         }
     }
 
@@ -89,21 +96,31 @@ pub(super) fn grant(access_token: &str) -> Response {
     Response::new(Body::from(body))
 }
 
-/// An answer that begins with `bytes` and then stays silent.
-pub(super) fn endless(bytes: &'static str) -> Response {
-    Response::new(Body::new(Endless(Some(bytes))))
+/// An answer's body that comes in `pieces`, does not tell its length, and then ends or stays silent.
+pub(super) fn in_pieces(pieces: &[&'static str], then: Then) -> Body {
+    let pieces = pieces
+        .iter()
+        .copied()
+        .map(str::as_bytes)
+        .map(Bytes::from_static)
+        .collect();
+    Body::new(Pieces { pieces, then })
 }
 
-struct Endless(Option<&'static str>);
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    then: Then,
+}
 
-impl HttpBody for Endless {
+impl HttpBody for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.0.take() {
-            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(bytes.as_bytes()))))),
-            None => Poll::Pending,
+        match (self.pieces.pop_front(), self.then) {
+            (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            (None, Then::Close) => Poll::Ready(None),
+            (None, Then::Hang) => Poll::Pending,
         }
     }
 }
@@ -142,20 +159,21 @@ pub(super) async fn misbehave(access_token: &'static str, bytes: &'static str, t
     base
 }
 
-/// Reads the whole request: a socket closed with bytes unread would be reset instead.
+/// Reads the whole request: a socket closed with bytes unread would be reset instead. Returns its head.
 async fn read_request(socket: &mut TcpStream) -> String {
-    let mut request = String::new();
+    let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        if let Some((head, body)) = request.split_once("\r\n\r\n") {
+        if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let head = String::from_utf8(request[..end].to_vec()).unwrap();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
-                return request;
+            if request.len() - end - 4 >= length.map_or(0, |length| length.parse().unwrap()) {
+                return head;
             }
         }
         match socket.read(&mut buffer).await.unwrap() {
-            0 => return request,
-            n => request.push_str(std::str::from_utf8(&buffer[..n]).unwrap()),
+            0 => return String::from_utf8_lossy(&request).into(),
+            n => request.extend_from_slice(&buffer[..n]),
         }
     }
 }

@@ -7,15 +7,19 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::fake::{Fake, Seen, Then, endless, grant, misbehave};
+use self::fake::{Fake, Seen, Then, grant, in_pieces, misbehave};
 use super::*;
 use crate::clock::SystemClock;
 use crate::id::{CallbackToken, OpenKfid};
 
+mod accounts;
+mod download;
 mod failures;
 mod fake;
+mod knowledge;
 mod observed;
 mod reply;
+mod upload;
 
 /// Neither may ever be seen outside of a request.
 const SECRET: &str = "canary-secret";
@@ -210,7 +214,12 @@ async fn the_account_list_is_read_to_its_end() {
         let accounts: Vec<Value> = (0..230)
             .map(|number| match number {
                 7 => json!({ "name": "nameless" }),
-                _ => json!({ "open_kfid": format!("wk{number}"), "name": "客服", "manage_privilege": number == 0 }),
+                _ => json!({
+                    "open_kfid": format!("wk{number}"),
+                    "name": "客服",
+                    "avatar": if number == 0 { "https://a.example/0.png" } else { "" },
+                    "manage_privilege": number == 0,
+                }),
             })
             .skip(offset)
             .take(100)
@@ -223,6 +232,8 @@ async fn the_account_list_is_read_to_its_end() {
     let accounts = client(&fake.base).account_list().await.unwrap();
     assert_eq!(accounts.len(), 229, "one entry has no id");
     assert_eq!(&*accounts[0].name, "客服");
+    assert_eq!(accounts[0].avatar.as_deref(), Some("https://a.example/0.png"));
+    assert_eq!(accounts[1].avatar, None);
     assert_eq!(
         (accounts[0].manage_privilege, accounts[1].manage_privilege),
         (Some(true), Some(false))

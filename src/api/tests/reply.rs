@@ -252,7 +252,7 @@ async fn a_transfer_names_the_state_and_brings_a_code_or_none() {
 async fn pulls_that_hang_do_not_hold_up_a_reply() {
     let fake = Fake::start(|seen: Seen| match seen.call.as_str() {
         "gettoken" => grant(TOKEN),
-        "kf/sync_msg" => endless("{"),
+        "kf/sync_msg" => in_pieces(&["{"], Then::Hang).into_response(),
         _ => SENT.into_response(),
     })
     .await;

@@ -146,7 +146,7 @@ impl Lanes {
             queue.state = State::Running;
             queue.urgent -= usize::from(delivery.urgent);
             self.waiting -= 1;
-            self.waiting_bytes -= delivery.body.get().len();
+            self.waiting_bytes -= delivery.letter.body.get().len();
             return Some(delivery);
         }
     }
@@ -196,7 +196,7 @@ impl Lanes {
 
     fn put(&mut self, delivery: Pending, due: Instant) {
         self.waiting += 1;
-        self.waiting_bytes += delivery.body.get().len();
+        self.waiting_bytes += delivery.letter.body.get().len();
         let queue = self.lanes.entry(delivery.lane).or_default();
         queue.urgent += usize::from(delivery.urgent);
         queue.waiting.insert(delivery.seq, Held { delivery, due });

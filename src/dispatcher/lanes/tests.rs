@@ -1,6 +1,7 @@
 //! Order, fairness and bounds of the lanes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,6 +10,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, AppName, Msgid, OpenKfid};
+use crate::store::Letter;
 
 fn account() -> AccountKey {
     AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk"))
@@ -18,10 +20,12 @@ fn delivery(seq: i64, customer: &str) -> Pending {
     Pending {
         seq: Seq(seq),
         lane: Lane::of(&account(), customer),
-        account: account(),
-        msgid: Msgid::from("m"),
-        received: UnixMillis(0),
-        body: RawValue::from_string("{}".to_owned()).unwrap().into(),
+        letter: Arc::new(Letter::new(
+            account(),
+            Msgid::from("m"),
+            UnixMillis(0),
+            RawValue::from_string("{}".to_owned()).unwrap().into(),
+        )),
         attempts: 0,
         due: UnixMillis(0),
         urgent: false,

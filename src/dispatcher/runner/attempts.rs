@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
 use super::{MAX_UNRECORDED, Runner};
 use crate::dispatcher::breaker::{Failure, Gate, Trial};
-use crate::handler::Attempt;
-use crate::message::Message;
+use crate::dispatcher::crew::Ended;
 use crate::metric;
 use crate::store::Pending;
 
@@ -40,7 +38,7 @@ impl Runner {
 
     pub(super) fn may_start_more(&self) -> bool {
         let concurrency = self.member.registration().policy().concurrency;
-        self.attempts.len() < concurrency && self.unrecorded.len() < MAX_UNRECORDED
+        self.running.len() < concurrency && self.unrecorded.len() < MAX_UNRECORDED
     }
 
     fn start_attempt(&mut self, delivery: Pending, now: Instant) {
@@ -48,39 +46,29 @@ impl Runner {
         let attempt = {
             let (member, delivery) = (self.member.clone(), Arc::clone(&delivery));
             async move {
-                let message = Message::decode(Arc::clone(&delivery.body), &delivery.account.open_kfid);
-                let attempt = delivery.attempts.saturating_add(1);
+                let (letter, attempt) = (&delivery.letter, delivery.attempts.saturating_add(1));
                 member
                     .registration()
-                    .attempt(&delivery.account, &message, attempt)
+                    .attempt(&letter.account, letter.message(), attempt)
                     .await
             }
         };
-        let task = match &self.threads {
-            Some(threads) => threads.run(&mut self.attempts, attempt),
-            None => self.attempts.spawn(attempt),
-        };
+        self.crew.start(delivery.seq, attempt);
         let running = Running {
             delivery,
             trial: self.breaker.started(),
             deadline: self.member.registration().deadline(now),
             overdue: false,
         };
-        self.running.insert(task.id(), running);
+        self.running.insert(running.delivery.seq, running);
     }
 
-    /// Takes an attempt that ended, and with it all others that have ended by now.
-    pub(super) fn take_ended(&mut self, first: Result<(Id, Attempt), JoinError>) {
-        let mut next = Some(first);
-        while let Some(ended) = next {
-            let (id, attempt) = ended.unwrap_or_else(|error| {
-                let reason = format!("the attempt's task died: {error}").into();
-                (error.id(), Attempt::Retry { after: None, reason })
-            });
-            if let Some(running) = self.running.remove(&id) {
+    /// Takes attempts that ended.
+    pub(super) fn take_ended(&mut self, ended: Vec<Ended>) {
+        for (seq, attempt) in ended {
+            if let Some(running) = self.running.remove(&seq) {
                 self.conclude(running, attempt);
             }
-            next = self.attempts.try_join_next_with_id();
         }
     }
 
@@ -101,7 +89,7 @@ impl Runner {
                 .failed(Failure::Message, *trial, delivery.lane, now, &mut rand::rng());
             tracing::error!(
                 %handler,
-                msgid = %delivery.msgid,
+                msgid = %delivery.letter.msgid,
                 seq = delivery.seq.0,
                 "the handler blocks its thread beyond the time-out: this customer waits until it returns"
             );

@@ -5,18 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Breaker, Gate};
+use super::crew::Crew;
 use super::lanes::{Lanes, Window};
 use super::shards::Shards;
-use super::threads::Threads;
 use super::{DispatcherError, Settings};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::handler::{Attempt, Member};
+use crate::handler::Member;
 use crate::store::{Finish, Seq, Store, StoreError, Verdict};
 
 mod attempts;
@@ -46,11 +45,9 @@ pub(super) struct Runner {
     lanes: Lanes,
     shards: Shards,
     breaker: Breaker,
-    /// Where attempts run; `None` if that is here.
-    threads: Option<Threads>,
-    attempts: JoinSet<Attempt>,
-    /// What each attempt is about; the task itself may die without telling.
-    running: HashMap<Id, Running>,
+    crew: Crew,
+    /// What the crew is at.
+    running: HashMap<Seq, Running>,
     reading: Pause<Result<Reading, Failed>>,
     read_failures: u32,
     read_not_before: Instant,
@@ -78,14 +75,14 @@ impl Runner {
         settings: &Settings,
     ) -> Result<Self, DispatcherError> {
         let policy = member.registration().policy();
-        let start_threads = || {
-            Threads::start(member.name(), policy.concurrency).map_err(|source| DispatcherError::Threads {
+        let crew = if member.registration().shares_threads() {
+            Crew::of_the_server()
+        } else {
+            Crew::of_its_own(member.name(), policy.concurrency).map_err(|source| DispatcherError::Threads {
                 handler: member.name().clone(),
                 source,
-            })
+            })?
         };
-        let shares_threads = member.registration().shares_threads();
-        let threads = (!shares_threads).then(start_threads).transpose()?;
         let window = Window {
             deliveries: settings.window,
             bytes: settings.window_bytes,
@@ -95,8 +92,7 @@ impl Runner {
             lanes: Lanes::new(window),
             shards: Shards::new(),
             breaker: Breaker::new(policy.probe_min, policy.probe_max),
-            threads,
-            attempts: JoinSet::new(),
+            crew,
             running: HashMap::new(),
             reading: None,
             read_failures: 0,
@@ -130,7 +126,7 @@ impl Runner {
             let timer = self.next_timer();
             tokio::select! {
                 () = stop.cancelled() => {}
-                Some(ended) = self.attempts.join_next_with_id() => self.take_ended(ended),
+                ended = self.crew.ended() => self.take_ended(ended),
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 reading = wait(&mut self.reading) => self.take_reading(reading),
                 shards = news.next() => self.shards.news(shards),
@@ -148,22 +144,19 @@ impl Runner {
     /// Waits for what is running, up to the grace, and records it.
     async fn finish(mut self) {
         let grace_ends = Instant::now() + self.grace;
-        while !self.attempts.is_empty() {
+        while !self.running.is_empty() {
             self.start_recording();
             tokio::select! {
-                Some(ended) = self.attempts.join_next_with_id() => self.take_ended(ended),
+                ended = self.crew.ended() => self.take_ended(ended),
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 () = sleep_until(grace_ends) => {
                     let handler = self.member.name();
-                    tracing::warn!(%handler, broken_off = self.attempts.len(), "attempts still ran when the grace ended");
+                    tracing::warn!(%handler, broken_off = self.running.len(), "attempts still ran when the grace ended");
                     break;
                 }
             }
         }
-        self.attempts.abort_all();
-        if let Some(threads) = &self.threads {
-            threads.break_off();
-        }
+        self.crew.break_off();
         while !self.unrecorded.is_empty() || self.recording.is_some() {
             self.start_recording();
             let recorded = wait(&mut self.recording).await;

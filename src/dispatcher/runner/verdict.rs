@@ -75,7 +75,7 @@ impl Runner {
                 format!("failed {attempts} times, at last: {reason}"),
             );
         }
-        let age = self.clock.now().since(delivery.received);
+        let age = self.clock.now().since(delivery.letter.received);
         if age > policy.give_up_after {
             let hours = age.as_secs() / 3600;
             return self.bury(
@@ -86,7 +86,7 @@ impl Runner {
         }
         let wait = after.unwrap_or_else(|| policy.retry_schedule.wait(attempts, &mut rng));
         let handler = self.member.name();
-        tracing::debug!(%handler, msgid = %delivery.msgid, attempts, %reason, "delivery will be tried again");
+        tracing::debug!(%handler, msgid = %delivery.letter.msgid, attempts, %reason, "delivery will be tried again");
         Verdict::Retry {
             attempts,
             due: self.clock.now().plus(wait),
@@ -95,7 +95,7 @@ impl Runner {
 
     fn bury(&self, delivery: &Pending, attempts: u32, reason: String) -> Verdict {
         let handler = self.member.name();
-        tracing::warn!(%handler, msgid = %delivery.msgid, seq = delivery.seq.0, attempts, reason, "delivery buried");
+        tracing::warn!(%handler, msgid = %delivery.letter.msgid, seq = delivery.seq.0, attempts, reason, "delivery buried");
         metrics::counter!(metric::DELIVERIES, "handler" => handler.to_string(), "result" => "dead").increment(1);
         Verdict::Dead {
             attempts,

@@ -16,10 +16,10 @@ use crate::id::{AccountKey, AppName, HandlerName, Msgid, OpenKfid};
 use crate::message::Message;
 use crate::store::{self, Claim, Commit, DeadSelect, HandlerId, Lane, NewMessage, Page, PageEnds, Store};
 
+mod crew;
 mod failure;
 mod order;
 mod stop;
-mod threads;
 
 /// A store, one account, and the handlers that messages are owed to.
 struct House {

@@ -16,8 +16,11 @@ use tracing::field::Empty;
 
 use super::{BoxError, Context, ErasedHandler, HandlerError, Outcome};
 use crate::message::Message;
-use crate::metric;
 use crate::span;
+
+mod tally;
+
+pub(super) use tally::Tally;
 
 /// Longest text kept of what went wrong, in characters.
 const REASON_CHARS: usize = 500;
@@ -95,7 +98,7 @@ impl From<Result<Outcome, HandlerError>> for Attempt {
 }
 
 /// Hands `message` to `handler` and waits until it is done or the deadline has come.
-pub(super) async fn run(handler: &dyn ErasedHandler, cx: &Context, message: &Message) -> Attempt {
+pub(super) async fn run(handler: &dyn ErasedHandler, cx: &Context, message: &Message, tally: &Tally) -> Attempt {
     let began = Instant::now();
     let name = cx.handler().as_str();
     let span = tracing::info_span!(
@@ -114,8 +117,7 @@ pub(super) async fn run(handler: &dyn ErasedHandler, cx: &Context, message: &Mes
     if !matches!(attempt, Attempt::Done | Attempt::Skip) {
         span::failed(&span);
     }
-    metrics::counter!(metric::DELIVERIES, "handler" => name.to_owned(), "result" => attempt.result()).increment(1);
-    metrics::histogram!(metric::DELIVERY_SECONDS, "handler" => name.to_owned()).record(began.elapsed());
+    tally.count(&attempt, began.elapsed());
     attempt
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{ErrCode, TransferTo};
+use crate::api::{ApiError, ErrCode, TransferTo};
 use crate::clock::UnixMillis;
 use crate::message::{ChangeType, Content, Event, Message};
 
@@ -52,20 +52,22 @@ impl Code {
     }
 }
 
-/// Whether `errcode` may mean that a code is of no use any more.
+/// Whether `error` may mean that a code is of no use any more.
 ///
 /// WeCom does not document which says so. These are what its customer contact API says about welcome codes, and what
 /// becomes of a code when the session has moved on.
-pub(super) fn is_spent(errcode: ErrCode) -> bool {
-    [
-        ErrCode::INVALID_WELCOME_CODE,
-        ErrCode::CHAT_ALREADY_STARTED,
-        ErrCode::WELCOME_ALREADY_SENDING,
-        ErrCode::SESSION_ENDED,
-        ErrCode::INVALID_TRANSITION,
-        ErrCode::SESSION_STATE_FORBIDS,
-    ]
-    .contains(&errcode)
+pub(super) fn is_spent(error: &ApiError) -> bool {
+    matches!(
+        error.errcode(),
+        Some(
+            ErrCode::INVALID_WELCOME_CODE
+                | ErrCode::CHAT_ALREADY_STARTED
+                | ErrCode::WELCOME_ALREADY_SENDING
+                | ErrCode::SESSION_ENDED
+                | ErrCode::INVALID_TRANSITION
+                | ErrCode::SESSION_STATE_FORBIDS
+        )
+    )
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::api::{Client, EventMessage, Outgoing, OutgoingMsgid, ServiceSession, TransferTo};
-use crate::id::{AccountKey, HandlerName, Msgid};
+use crate::api::{Client, Download, EventMessage, Outgoing, OutgoingMsgid, ServiceSession, TransferTo};
+use crate::id::{AccountKey, HandlerName, MediaId, Msgid};
 use crate::message::Message;
 
 mod budget;
@@ -26,6 +26,9 @@ mod id;
 mod parts;
 mod session;
 mod speech;
+
+#[cfg(test)]
+mod tests;
 
 pub use budget::Budget;
 pub use desk::Desk;
@@ -183,6 +186,16 @@ impl Context {
     pub fn welcome(&self, content: impl Into<EventMessage>) -> impl Future<Output = Result<Sent, ReplyError>> + Send {
         let (index, content) = (self.begin(), content.into());
         self.welcome_as(index, content)
+    }
+
+    /// Fetches a file that the customer sent: an image, a voice recording, a video or any other. Returns when it begins to
+    /// arrive, with its type and name; its bytes are read from the [`Download`]. WeCom keeps files for three days.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplyError::Refused`] when there is no such file any more. See [`ReplyError`] for the rest.
+    pub async fn media(&self, media_id: &MediaId) -> Result<Download, ReplyError> {
+        self.fetch_media(media_id).await
     }
 
     /// Who answers this customer: we, a colleague, or nobody yet.

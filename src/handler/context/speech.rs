@@ -10,11 +10,13 @@ use super::error::BUDGET;
 use super::parts::parts;
 use super::{Context, Desk, ReplyError, Sent, id};
 use crate::api::{
-    ApiError, Client, ErrCode, ErrorClass, EventMessage, Outgoing, OutgoingMsgid, SendMsg, SendMsgOnEvent,
+    ApiError, Client, Download, DownloadMedia, ErrCode, ErrorClass, EventMessage, Outgoing, OutgoingMsgid, SendMsg,
+    SendMsgOnEvent,
 };
 use crate::backoff::Backoff;
-use crate::id::Msgid;
+use crate::id::{MediaId, Msgid};
 use crate::message::Message;
+use crate::metric;
 use crate::store::{Lane, SentReply};
 
 /// How often a call is made while the attempt lasts. To handle the whole message again may cost far more: its handler may
@@ -23,6 +25,34 @@ const TRIES: u32 = 3;
 
 /// Waits between those.
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
+
+/// What became of a message that was to be said, as metrics tell it.
+#[derive(Clone, Copy)]
+enum Told {
+    Sent,
+    /// It had been sent before.
+    Repeated,
+    Refused,
+    Unavailable,
+}
+
+impl Told {
+    fn failed(error: &ApiError) -> Self {
+        match error.class() {
+            ErrorClass::Permanent => Self::Refused,
+            _ => Self::Unavailable,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Repeated => "repeated",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
 
 /// A call that came to nothing.
 pub(super) struct Failed {
@@ -54,6 +84,7 @@ impl Context {
         let _turn = self.turn().await;
         let said = self.said(lane).await?;
         unsaid.retain(|(_, msgid, _)| !knows(&said, msgid));
+        self.count(Told::Repeated, msgids.len() - unsaid.len());
         let left = BUDGET.saturating_sub(said.len());
         if unsaid.len() > left {
             let needed = unsaid.len();
@@ -68,9 +99,12 @@ impl Context {
                 content: &content,
             };
             match self.patiently(|| client.send_msg(&send)).await {
-                Ok(_) => {}
-                Err(Failed { error, .. }) if is_repeat(&error) => {}
-                Err(Failed { error, .. }) => return Err(self.why_not(client, touser, error, needed).await),
+                Ok(_) => self.count(Told::Sent, 1),
+                Err(Failed { error, .. }) if is_repeat(&error) => self.count(Told::Repeated, 1),
+                Err(Failed { error, .. }) => {
+                    self.count(Told::failed(&error), 1);
+                    return Err(self.why_not(client, touser, error, needed).await);
+                }
             }
             self.remember(lane, index, part, &msgid).await?;
             needed -= 1;
@@ -98,7 +132,9 @@ impl Context {
         content: &EventMessage,
     ) -> Result<Sent, ReplyError> {
         let msgid = self.reply_id(index, 0);
-        if !knows(&self.said(lane).await?, &msgid) {
+        if knows(&self.said(lane).await?, &msgid) {
+            self.count(Told::Repeated, 1);
+        } else {
             if self.desk().is_some_and(|desk| desk.clock().now() > code.until) {
                 return Err(ReplyError::CodeExpired);
             }
@@ -108,14 +144,21 @@ impl Context {
                 content,
             };
             match self.patiently(|| client.send_msg_on_event(&send)).await {
-                Ok(_) => {}
-                Err(Failed { error, .. }) if is_repeat(&error) => {}
-                Err(Failed { error, perhaps_done }) => match error.errcode() {
-                    // Nobody but that try can have used the code within its life.
-                    Some(errcode) if is_spent(errcode) && perhaps_done => {}
-                    Some(errcode) if is_spent(errcode) => return Err(ReplyError::CodeExpired),
-                    _ => return Err(error.into()),
-                },
+                Ok(_) => self.count(Told::Sent, 1),
+                Err(Failed { error, .. }) if is_repeat(&error) => self.count(Told::Repeated, 1),
+                // Nobody but that try can have used the code within its life.
+                Err(Failed {
+                    error,
+                    perhaps_done: true,
+                }) if is_spent(&error) => self.count(Told::Repeated, 1),
+                Err(Failed { error, .. }) => {
+                    self.count(Told::failed(&error), 1);
+                    return Err(if is_spent(&error) {
+                        ReplyError::CodeExpired
+                    } else {
+                        error.into()
+                    });
+                }
             }
             self.remember(lane, index, 0, &msgid).await?;
         }
@@ -123,6 +166,12 @@ impl Context {
             index,
             msgids: vec![msgid],
         })
+    }
+
+    pub(super) async fn fetch_media(&self, media_id: &MediaId) -> Result<Download, ReplyError> {
+        let client = self.client()?;
+        let request = DownloadMedia::whole(media_id);
+        Ok(self.patiently(|| client.download_media(&request)).await?)
     }
 
     /// Makes a call, and again a little later if WeCom is busy or gave no answer, as long as the attempt lasts.
@@ -138,6 +187,7 @@ impl Context {
             };
             tries += 1;
             let pause = PAUSE.wait(tries, &mut rand::rng());
+            let pause = error.retry_after().map_or(pause, |after| after.max(pause));
             let in_time = Instant::now() + pause < self.deadline();
             if error.class() != ErrorClass::Retry || tries == TRIES || !in_time {
                 return Err(Failed { error, perhaps_done });
@@ -174,6 +224,14 @@ impl Context {
             at: desk.clock().now(),
         };
         Ok(store.record_reply(reply).await?)
+    }
+
+    fn count(&self, told: Told, messages: usize) {
+        if messages > 0 {
+            let handler = self.handler().to_string();
+            metrics::counter!(metric::REPLIES, "handler" => handler, "result" => told.as_str())
+                .increment(messages as u64);
+        }
     }
 
     pub(super) fn reply_id(&self, index: u32, part: u32) -> OutgoingMsgid {

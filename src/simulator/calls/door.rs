@@ -81,6 +81,7 @@ impl Wecom {
         request: &Request<'_>,
         now: UnixMillis,
     ) -> Result<(), Refusal> {
+        request.must_suit(api)?;
         self.counts.count(api);
         let token = request
             .parameter("access_token")

@@ -15,11 +15,19 @@ use super::wecom::Wecom;
 use crate::clock::UnixMillis;
 
 mod accounts;
+mod contact_way;
+mod customers;
 mod door;
+pub(super) mod fields;
+mod knowledge;
 mod servicers;
+mod statistics;
 mod sync_msg;
 
+pub(super) use contact_way::Links;
+pub(super) use customers::Upgrades;
 pub(super) use door::Quotas;
+pub(super) use knowledge::Knowledge;
 pub(super) use servicers::Colleagues;
 pub(super) use sync_msg::{Pull, SyncRequest};
 
@@ -48,19 +56,65 @@ super::named::named! {
         ServicerDel = "kf/servicer/del",
         /// Lists who serves an account.
         ServicerList = "kf/servicer/list",
+        /// Creates an account.
+        AccountAdd = "kf/account/add",
+        /// Deletes an account.
+        AccountDel = "kf/account/del",
+        /// Changes an account's name or picture.
+        AccountUpdate = "kf/account/update",
+        /// Makes a link to an account.
+        AddContactWay = "kf/add_contact_way",
+        /// Tells who customers are.
+        CustomerBatchget = "kf/customer/batchget",
+        /// Tells who can be recommended to customers.
+        UpgradeServiceConfig = "kf/customer/get_upgrade_service_config",
+        /// Recommends a colleague or a group chat to a customer.
+        UpgradeService = "kf/customer/upgrade_service",
+        /// Takes the recommendation back.
+        CancelUpgradeService = "kf/customer/cancel_upgrade_service",
+        /// Tells what the corporation has.
+        CorpQualification = "kf/get_corp_qualification",
+        /// Tells how much was said on an account, day by day.
+        CorpStatistic = "kf/get_corp_statistic",
+        /// Tells how much a colleague did, day by day.
+        ServicerStatistic = "kf/get_servicer_statistic",
+        /// Adds a group of questions.
+        KnowledgeAddGroup = "kf/knowledge/add_group",
+        /// Deletes a group of questions.
+        KnowledgeDelGroup = "kf/knowledge/del_group",
+        /// Names a group of questions.
+        KnowledgeModGroup = "kf/knowledge/mod_group",
+        /// Lists the groups of questions.
+        KnowledgeListGroup = "kf/knowledge/list_group",
+        /// Adds a question and its answer.
+        KnowledgeAddIntent = "kf/knowledge/add_intent",
+        /// Deletes a question.
+        KnowledgeDelIntent = "kf/knowledge/del_intent",
+        /// Changes a question or its answer.
+        KnowledgeModIntent = "kf/knowledge/mod_intent",
+        /// Lists the questions.
+        KnowledgeListIntent = "kf/knowledge/list_intent",
+        /// Takes a file.
+        MediaUpload = "media/upload",
+        /// Hands a file out.
+        MediaGet = "media/get",
     }
 }
 
 impl Api {
     /// Whether the wire treats it differently from all the others.
     pub(super) fn has_a_room_of_its_own(self) -> bool {
-        matches!(self, Self::SyncMsg)
+        matches!(self, Self::SyncMsg | Self::MediaUpload | Self::MediaGet)
     }
 
     /// How it must be called.
     pub(super) fn method(self) -> Method {
         match self {
-            Self::Gettoken | Self::ServicerList => Method::GET,
+            Self::Gettoken
+            | Self::ServicerList
+            | Self::UpgradeServiceConfig
+            | Self::CorpQualification
+            | Self::MediaGet => Method::GET,
             _ => Method::POST,
         }
     }
@@ -110,8 +164,8 @@ pub(super) type Answer = Result<Value, Refusal>;
 impl Wecom {
     /// Answers any call but those that need a room of their own on the wire: `sync_msg` and those of media.
     pub(super) fn call(&mut self, api: Api, request: &Request<'_>, now: UnixMillis) -> Result<String, Refusal> {
-        request.must_suit(api)?;
         if api == Api::Gettoken {
+            request.must_suit(api)?;
             return self.gettoken(request, now).map(well);
         }
         self.admit(api, request, now)?;
@@ -126,7 +180,26 @@ impl Wecom {
             Api::ServicerDel => self.servicer_del(&parse(body)?),
             Api::ServicerList => self.servicer_list(request),
             Api::AccountList => self.account_list(&parse(body)?),
-            Api::Gettoken | Api::SyncMsg => Err(Refusal::parameter("invalid path")),
+            Api::AccountAdd => self.account_add(&parse(body)?, now),
+            Api::AccountDel => self.account_del(&parse(body)?),
+            Api::AccountUpdate => self.account_update(&parse(body)?, now),
+            Api::AddContactWay => self.add_contact_way(&parse(body)?),
+            Api::CustomerBatchget => self.customer_batchget(&parse(body)?, now),
+            Api::UpgradeServiceConfig => Ok(self.upgrade_service_config()),
+            Api::UpgradeService => self.upgrade_service(&parse(body)?, now),
+            Api::CancelUpgradeService => self.cancel_upgrade_service(&parse(body)?),
+            Api::CorpQualification => Ok(self.corp_qualification()),
+            Api::CorpStatistic => self.corp_statistic(&parse(body)?, now),
+            Api::ServicerStatistic => self.servicer_statistic(&parse(body)?, now),
+            Api::KnowledgeAddGroup => self.knowledge.add_group(&parse(body)?, &mut self.rng),
+            Api::KnowledgeDelGroup => self.knowledge.del_group(&parse(body)?),
+            Api::KnowledgeModGroup => self.knowledge.mod_group(&parse(body)?),
+            Api::KnowledgeListGroup => self.knowledge.list_group(&parse(body)?),
+            Api::KnowledgeAddIntent => self.knowledge.add_intent(parse(body)?, &self.media, &mut self.rng, now),
+            Api::KnowledgeDelIntent => self.knowledge.del_intent(&parse(body)?),
+            Api::KnowledgeModIntent => self.knowledge.mod_intent(parse(body)?, &self.media, now),
+            Api::KnowledgeListIntent => self.knowledge.list_intent(&parse(body)?),
+            Api::Gettoken | Api::SyncMsg | Api::MediaUpload | Api::MediaGet => Err(Refusal::parameter("invalid path")),
         };
         answer.map(well)
     }

@@ -47,7 +47,6 @@ impl Wecom {
         asked: Result<SyncRequest, Refusal>,
         now: UnixMillis,
     ) -> Result<String, Refusal> {
-        request.must_suit(Api::SyncMsg)?;
         self.admit(Api::SyncMsg, request, now)?;
         let request = asked?;
         self.refuse_empty_strings(&request)?;

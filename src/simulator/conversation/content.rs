@@ -6,10 +6,11 @@
 //! Sources: <https://developer.work.weixin.qq.com/document/path/94677> (send_msg),
 //! <https://developer.work.weixin.qq.com/document/path/95122> (send_msg_on_event).
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::menu;
 use crate::clock::UnixMillis;
+use crate::simulator::calls::fields::{Fields, optional, required, text};
 use crate::simulator::media::{Library, MediaKind};
 use crate::simulator::refusal::Refusal;
 
@@ -27,9 +28,6 @@ pub(super) struct Surroundings<'a> {
     /// Most entries of a menu, of any type.
     pub(super) menu_entries: usize,
 }
-
-/// The fields of one object of a request.
-pub(super) type Fields = Map<String, Value>;
 
 /// Checks the body of a message, and cuts it to what the customer will see.
 pub(super) fn check(msgtype: &str, body: &mut Fields, around: &Surroundings<'_>) -> Result<(), Refusal> {
@@ -105,31 +103,6 @@ fn web_address(url: &str) -> Result<(), Refusal> {
     } else {
         Err(Refusal::parameter("invalid url"))
     }
-}
-
-/// The text of `field`, if it is there.
-pub(super) fn text<'a>(fields: &'a Fields, field: &'static str) -> Result<Option<&'a str>, Refusal> {
-    match fields.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Refusal::parameter(format!("field `{field}` expects type `string`"))),
-    }
-}
-
-/// The text of `field`, which may be missing but not be longer than this.
-pub(super) fn optional<'a>(fields: &'a Fields, field: &'static str, max: usize) -> Result<Option<&'a str>, Refusal> {
-    let text = text(fields, field)?;
-    if text.is_some_and(|text| text.len() > max) {
-        return Err(Refusal::parameter(format!("field `{field}` exceeds {max} bytes")));
-    }
-    Ok(text)
-}
-
-/// The text of `field`, which must not be empty nor longer than this.
-pub(super) fn required<'a>(fields: &'a Fields, field: &'static str, max: usize) -> Result<&'a str, Refusal> {
-    optional(fields, field, max)?
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| Refusal::parameter(format!("field `{field}` is missing or empty")))
 }
 
 /// Cuts the text of `field` to at most this many bytes, between two characters.

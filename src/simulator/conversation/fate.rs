@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::content::{Fields, required, text};
 use crate::clock::UnixMillis;
 use crate::id::{Msgid, OpenKfid};
 use crate::simulator::calls::Answer;
+use crate::simulator::calls::fields::{Fields, required, text};
 use crate::simulator::draft::Draft;
 use crate::simulator::refusal::Refusal;
 use crate::simulator::wecom::Wecom;

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::content::{Fields, optional, required};
+use crate::simulator::calls::fields::{Fields, optional, required};
 use crate::simulator::refusal::Refusal;
 
 /// Longest words before and after the entries, in bytes.

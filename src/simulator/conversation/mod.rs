@@ -100,6 +100,8 @@ pub(super) struct Conversation {
     sent: u32,
     last_entry: Option<UnixMillis>,
     last_welcome: Option<UnixMillis>,
+    /// When each of its sessions began.
+    sessions: Vec<UnixMillis>,
     /// Where the customer last came from.
     context: Option<Value>,
 }
@@ -125,6 +127,7 @@ impl Conversation {
     fn begin(&mut self, state: ServiceState, now: UnixMillis) {
         self.state = state;
         self.began = now;
+        self.sessions.push(now);
         self.servicer = None;
         self.coded.clear();
     }
@@ -195,6 +198,12 @@ impl Conversations {
     fn between(&mut self, open_kfid: &OpenKfid, customer: &ExternalUserid) -> &mut Conversation {
         let customers = self.0.entry(open_kfid.clone()).or_default();
         customers.entry(customer.clone()).or_default()
+    }
+
+    /// When every session of an account began.
+    pub(super) fn begun(&self, open_kfid: &OpenKfid) -> impl Iterator<Item = UnixMillis> {
+        let customers = self.0.get(open_kfid).into_iter().flat_map(HashMap::values);
+        customers.flat_map(|conversation| conversation.sessions.iter().copied())
     }
 
     /// Every account's conversation with `customer`.

@@ -104,6 +104,20 @@ impl Customer<'_> {
             .enter(&self.open_kfid, &self.id, scene, scene_param)
     }
 
+    /// Opens the chat by a link of `add_contact_way`. `None` if the link was changed, or leads to another account:
+    /// WeCom shows the chat then, and tells nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownAccount`].
+    pub fn follows(&self, link: &str) -> Result<Option<Entry>, UnknownAccount> {
+        let arrival = self.simulator.world.wecom().links.follow(link);
+        let Some(arrival) = arrival.filter(|arrival| arrival.open_kfid == self.open_kfid) else {
+            return Ok(None);
+        };
+        self.enters_from(&arrival.scene, &arrival.scene_param).map(Some)
+    }
+
     /// Taps the entry of this id or text in the last menu that has one.
     ///
     /// # Errors

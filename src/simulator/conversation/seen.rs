@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::code::Occasion;
-use super::content::Fields;
 use crate::clock::UnixMillis;
 use crate::id::{ExternalUserid, Msgid, OpenKfid};
+use crate::simulator::calls::fields::Fields;
 
 /// A message to a customer that WeCom accepted.
 #[derive(Clone, PartialEq, Debug, Serialize)]

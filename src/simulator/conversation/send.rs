@@ -9,11 +9,12 @@
 use serde_json::{Value, json};
 
 use super::code::Occasion;
-use super::content::{Fields, Surroundings, check, required, text};
+use super::content::{Surroundings, check};
 use super::seen::Accepted;
 use crate::clock::UnixMillis;
 use crate::id::{ExternalUserid, Msgid, OpenKfid};
 use crate::simulator::calls::Answer;
+use crate::simulator::calls::fields::{Fields, required, text};
 use crate::simulator::refusal::Refusal;
 use crate::simulator::samples::alphanumeric;
 use crate::simulator::wecom::Wecom;
@@ -93,7 +94,11 @@ impl Wecom {
     }
 
     /// The customer that `field` names, if this corporation ever met them.
-    pub(super) fn known_customer(&mut self, request: &Fields, field: &'static str) -> Result<ExternalUserid, Refusal> {
+    pub(in crate::simulator) fn known_customer(
+        &self,
+        request: &Fields,
+        field: &'static str,
+    ) -> Result<ExternalUserid, Refusal> {
         let id = required(request, field, 64)?;
         if self.conversations.with(id).next().is_none() {
             return Err(Refusal::UNKNOWN_CUSTOMER);

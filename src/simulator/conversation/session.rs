@@ -5,11 +5,11 @@
 use serde_json::{Value, json};
 
 use super::code::{Occasion, new_code};
-use super::content::{Fields, required, text};
 use super::{Conversation, ServiceState};
 use crate::clock::UnixMillis;
 use crate::id::{ExternalUserid, OpenKfid, ServicerUserid};
 use crate::simulator::calls::Answer;
+use crate::simulator::calls::fields::{Fields, required, text};
 use crate::simulator::refusal::Refusal;
 use crate::simulator::wecom::Wecom;
 

@@ -15,6 +15,10 @@ use super::wecom::Wecom;
 use crate::clock::UnixMillis;
 use crate::id::MediaId;
 
+mod get;
+mod multipart;
+mod upload;
+
 crate::simulator::named::named! {
     /// What kind of file it is, which decides how it may be used.
     MediaKind {

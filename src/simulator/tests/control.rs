@@ -164,3 +164,81 @@ async fn the_ledger_is_shown_in_numbers() {
         (&json!({ "-1": 1 }), &json!({ "busy": 1 }))
     );
 }
+
+#[tokio::test]
+async fn a_customer_acts_and_sees_as_told() {
+    let simulator = start().await;
+    let client = Client::new(&simulator).await;
+    let somebody = json!({ "external_userid": "wm1", "open_kfid": "wk2", "scene": "shop", "scene_param": "a=b" });
+    let (status, entry) = post(&simulator, "enter", somebody).await;
+    assert_eq!(status, 200, "{entry}");
+    let page = client.sync(json!({ "open_kfid": "wk2" })).await;
+    let event = &page["msg_list"][0]["event"];
+    assert_eq!(
+        (&event["welcome_code"], &event["scene"]),
+        (&entry["welcome_code"], &json!("shop"))
+    );
+
+    let menu = json!({ "code": entry["welcome_code"], "msgid": "m1", "msgtype": "msgmenu", "msgmenu": {
+        "head_content": "Hello", "list": [{ "type": "click", "click": { "id": "i", "content": "c" } }] } });
+    client.must_post("send_msg_on_event", &menu).await;
+    let tap = json!({ "external_userid": "wm1", "open_kfid": "wk2", "item": "i" });
+    let (status, tapped) = post(&simulator, "tap", tap.clone()).await;
+    assert_eq!(
+        (status, &tapped["msgid"]),
+        (200, &json!(simulator.ledger().said[1].msgid))
+    );
+    let mut wrong = tap;
+    wrong["item"] = "j".into();
+    let (status, answer) = post(&simulator, "tap", wrong).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("the customer sees no menu entry \"j\""))
+    );
+
+    let (_, seen) = ask(&simulator, reqwest::Method::GET, "seen", Value::Null).await;
+    let first = &seen["seen"][0];
+    assert_eq!(
+        (&first["text"], &first["occasion"]),
+        (&json!("Hello\nc"), &json!("welcome"))
+    );
+    for (filter, count) in [
+        ("?open_kfid=wk2&external_userid=wm1", 1),
+        ("?open_kfid=wk1", 0),
+        ("?external_userid=wm2", 0),
+    ] {
+        let (_, seen) = ask(&simulator, reqwest::Method::GET, &format!("seen{filter}"), Value::Null).await;
+        assert_eq!(seen["seen"].as_array().unwrap().len(), count, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_fails_and_a_colleague_acts_as_told() {
+    let simulator = start().await;
+    let client = Client::new(&simulator).await;
+    simulator.say(&wk1(), hello()).unwrap();
+    let reply = json!({ "touser": "wm1", "open_kfid": "wk1", "msgid": "m1", "msgtype": "text",
+                        "text": { "content": "hi" } });
+    client.must_post("send_msg", &reply).await;
+    let (status, _) = post(&simulator, "failures", json!({ "msgid": "m1", "fail_type": 4 })).await;
+    assert_eq!((status, simulator.seen()[0].fail_type), (200, Some(4)));
+    let (status, answer) = post(&simulator, "failures", json!({ "msgid": "m2", "fail_type": 4 })).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("no message m2 was sent on account wk1"))
+    );
+
+    for (change, state) in [("take", 3), ("transfer", 3), ("end", 4), ("reopen", 3)] {
+        let body = json!({ "external_userid": "wm1", "change": change, "servicer_userid": "LiMing",
+                           "other_servicer_userid": "WangFang" });
+        let (status, answer) = post(&simulator, "session", body).await;
+        assert_eq!(status, 200, "{answer}");
+        let session = json!({ "open_kfid": "wk1", "external_userid": "wm1" });
+        let session = client.must_post("service_state/get", &session).await;
+        assert_eq!(session["service_state"], state, "{change}");
+    }
+    let body = json!({ "change": "fire", "servicer_userid": "LiMing" });
+    let (status, answer) = post(&simulator, "session", body).await;
+    assert_eq!(status, 400);
+    assert!(answer["error"].as_str().unwrap().contains("fire"), "{answer}");
+}

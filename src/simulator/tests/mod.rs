@@ -8,13 +8,19 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::{ManualClock, UnixMillis};
 
+mod accounts;
 mod bell;
 mod calls;
+mod content;
 mod control;
+mod customers;
 mod faults;
+mod knowledge;
+mod media;
 mod page;
 mod replies;
 mod session;
+mod statistics;
 
 /// When every test begins.
 const START: UnixMillis = UnixMillis(1_785_571_200_000);
@@ -92,6 +98,25 @@ impl Client {
         let response = self.send(api, body).await.unwrap();
         assert_eq!(response.status(), 200, "refusals too have status 200");
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+    }
+
+    /// Posts to an API and returns the errcode.
+    async fn try_post(&self, api: &str, body: &Value) -> i64 {
+        self.post(api, body.to_string()).await["errcode"].as_i64().unwrap()
+    }
+
+    /// Posts to an API that must not refuse.
+    async fn must_post(&self, api: &str, body: &Value) -> Value {
+        let answer = self.post(api, body.to_string()).await;
+        assert_eq!(answer["errcode"], 0, "{api} {body}: {answer}");
+        answer
+    }
+
+    /// Gets from an API with `query` beside the access token.
+    async fn ask(&self, api: &str, query: &str) -> Value {
+        let token = &self.access_token;
+        self.get(&format!("/cgi-bin/kf/{api}?access_token={token}&{query}"))
+            .await
     }
 
     async fn sync(&self, body: Value) -> Value {

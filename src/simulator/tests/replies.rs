@@ -16,7 +16,7 @@ pub(super) async fn after_a_message(clock: &ManualClock) -> (Simulator, Client) 
 }
 
 /// A message to `wm1`; `fields` beside account and customer, or instead of them.
-fn message(fields: Value) -> Value {
+pub(super) fn message(fields: Value) -> Value {
     let mut message = json!({ "touser": "wm1", "open_kfid": "wk1" });
     let Value::Object(fields) = fields else {
         panic!("{fields} is no object")
@@ -35,18 +35,14 @@ fn text_with_id(content: &str, msgid: &str) -> Value {
     text
 }
 
-async fn errcode(client: &Client, api: &str, body: &Value) -> i64 {
-    client.post(api, body.to_string()).await["errcode"].as_i64().unwrap()
-}
-
 pub(super) async fn send(client: &Client, body: &Value) -> i64 {
-    errcode(client, "send_msg", body).await
+    client.try_post("send_msg", body).await
 }
 
 async fn send_on_event(client: &Client, code: &str, message: Value) -> i64 {
     let mut body = message;
     body["code"] = code.into();
-    errcode(client, "send_msg_on_event", &body).await
+    client.try_post("send_msg_on_event", &body).await
 }
 
 fn event_text() -> Value {
@@ -309,10 +305,10 @@ async fn a_message_can_be_taken_back_for_two_minutes() {
     assert_eq!(send(&client, &text_with_id("stays", "m2")).await, 0);
     let recall = |msgid| json!({ "open_kfid": "wk1", "msgid": msgid });
     clock.advance(2 * MINUTE);
-    assert_eq!(errcode(&client, "recall_msg", &recall("m1")).await, 0);
+    assert_eq!(client.try_post("recall_msg", &recall("m1")).await, 0);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(errcode(&client, "recall_msg", &recall("m2")).await, 95029);
-    assert_eq!(errcode(&client, "recall_msg", &recall("m3")).await, 95028);
+    assert_eq!(client.try_post("recall_msg", &recall("m2")).await, 95029);
+    assert_eq!(client.try_post("recall_msg", &recall("m3")).await, 95028);
     let recalled: Vec<_> = simulator.seen().iter().map(|seen| seen.recalled.is_some()).collect();
     assert_eq!(recalled, [true, false]);
 }

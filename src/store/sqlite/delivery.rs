@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
-use super::row::{self, Accounts};
+use super::recent::{Letters, Recent};
+use super::row;
 use crate::clock::UnixMillis;
 use crate::id::HandlerName;
 use crate::store::{Backlog, Finish, HandlerId, Lane, Pending, Position, Seq, Shard, URGENT_REACH, Verdict};
@@ -76,8 +77,9 @@ pub(super) fn pending(
     handler: HandlerId,
     after: &[Position],
     limit_each: usize,
+    recent: &mut Recent,
 ) -> rusqlite::Result<Vec<Pending>> {
-    let mut found = Found::default();
+    let mut found = Found::new(recent.letters(conn)?);
     for position in after {
         found.read(conn, handler, *position, Seq(i64::MAX), limit_each)?;
     }
@@ -89,8 +91,9 @@ pub(super) fn pending_urgent(
     handler: HandlerId,
     after: &[Position],
     limit_each: usize,
+    recent: &mut Recent,
 ) -> rusqlite::Result<Vec<Pending>> {
-    let mut found = Found::default();
+    let mut found = Found::new(recent.letters(conn)?);
     for position in after {
         for seq in up_to_urgent(conn, handler, *position, limit_each)? {
             let just_before = Position {
@@ -104,13 +107,17 @@ pub(super) fn pending_urgent(
 }
 
 /// Deliveries read so far.
-#[derive(Default)]
-struct Found {
+struct Found<'a> {
     pending: Vec<Pending>,
-    accounts: Accounts,
+    letters: Letters<'a>,
 }
 
-impl Found {
+impl<'a> Found<'a> {
+    fn new(letters: Letters<'a>) -> Self {
+        let pending = Vec::new();
+        Self { pending, letters }
+    }
+
     /// Reads up to `limit` deliveries behind `position`, none behind `last`.
     fn read(
         &mut self,
@@ -121,10 +128,9 @@ impl Found {
         limit: usize,
     ) -> rusqlite::Result<()> {
         let mut owed = conn.prepare_cached(
-            "SELECT d.seq, d.lane, d.attempts, d.due_ms, d.urgent, m.account_id, m.msgid, m.recv_ms, m.body
-             FROM delivery d CROSS JOIN message m ON m.seq = d.seq
-             WHERE d.shard = ?1 AND d.handler_id = ?2 AND d.seq > ?3 AND d.seq <= ?4
-             ORDER BY d.seq LIMIT ?5",
+            "SELECT seq, lane, attempts, due_ms, urgent FROM delivery
+             WHERE shard = ?1 AND handler_id = ?2 AND seq > ?3 AND seq <= ?4
+             ORDER BY seq LIMIT ?5",
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut rows = owed.query(params![
@@ -135,16 +141,14 @@ impl Found {
             limit
         ])?;
         while let Some(row) = rows.next()? {
+            let seq = Seq(row.get(0)?);
             self.pending.push(Pending {
-                seq: Seq(row.get(0)?),
+                seq,
                 lane: Lane::from_row(row.get(1)?),
                 attempts: row.get(2)?,
                 due: UnixMillis(row.get(3)?),
                 urgent: row.get(4)?,
-                account: self.accounts.get(conn, row.get(5)?)?,
-                msgid: row::msgid(row, 6)?,
-                received: UnixMillis(row.get(7)?),
-                body: row::body(row, 8)?.into(),
+                letter: self.letters.get(seq)?,
             });
         }
         Ok(())

@@ -11,7 +11,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use nix::sys::statvfs::statvfs;
@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use self::damage::Damage;
 use self::file::{OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
 use self::reader::Reader;
+use self::recent::Recent;
 use self::wal::Reading;
 use self::writer::Writer;
 use super::{
@@ -39,6 +40,7 @@ mod file;
 mod page;
 mod prune;
 mod reader;
+mod recent;
 mod reply;
 mod row;
 mod schema;
@@ -53,6 +55,8 @@ mod writer;
 pub(super) struct SqliteStore {
     /// Answers what somebody waits for.
     reader: Reader,
+    /// What it read lately. Only its thread locks this.
+    recent: Arc<Mutex<Recent>>,
     /// Answers what may take long.
     counter: Reader,
     writer: Writer,
@@ -92,12 +96,22 @@ impl SqliteStore {
         let writer = Writer::start(conn, Arc::clone(&bell), damage.clone(), Arc::clone(&reading));
         Ok(Self {
             reader: read("kf-store-read")?,
+            recent: Arc::default(),
             counter: read("kf-store-count")?,
             writer: writer.map_err(Problem::Thread)?,
             bell,
             path,
             _lock: lock,
         })
+    }
+
+    async fn read_letters<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, &mut Recent) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let recent = Arc::clone(&self.recent);
+        let read = move |conn: &Connection| read(conn, &mut recent.lock().unwrap_or_else(PoisonError::into_inner));
+        self.reader.read(read).await
     }
 }
 
@@ -152,8 +166,7 @@ impl Store for SqliteStore {
         limit_each: usize,
     ) -> Result<Vec<Pending>, StoreError> {
         let after = after.to_vec();
-        self.reader
-            .read(move |conn| delivery::pending(conn, handler, &after, limit_each))
+        self.read_letters(move |conn, recent| delivery::pending(conn, handler, &after, limit_each, recent))
             .await
     }
 
@@ -164,8 +177,7 @@ impl Store for SqliteStore {
         limit_each: usize,
     ) -> Result<Vec<Pending>, StoreError> {
         let after = after.to_vec();
-        self.reader
-            .read(move |conn| delivery::pending_urgent(conn, handler, &after, limit_each))
+        self.read_letters(move |conn, recent| delivery::pending_urgent(conn, handler, &after, limit_each, recent))
             .await
     }
 

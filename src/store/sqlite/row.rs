@@ -36,7 +36,7 @@ pub(super) fn account(row: &Row<'_>, app: usize) -> rusqlite::Result<AccountKey>
 }
 
 /// Accounts by row, each read once.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(super) struct Accounts(HashMap<i64, AccountKey>);
 
 impl Accounts {

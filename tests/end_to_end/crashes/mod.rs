@@ -29,12 +29,12 @@ const CUSTOMERS: usize = 20;
 const BOUND: usize = 2 * (1_999 + 32);
 
 /// Length of a series: `in_ci`, unless whoever runs it says otherwise.
-fn rounds(in_ci: usize) -> usize {
+pub(crate) fn rounds(in_ci: usize) -> usize {
     usize::try_from(number("WECOM_KF_CRASH_ROUNDS").unwrap_or(in_ci as u64)).expect("a number of rounds")
 }
 
 /// Dice, and their seed.
-fn dice() -> (SmallRng, u64) {
+pub(crate) fn dice() -> (SmallRng, u64) {
     let seed = number("WECOM_KF_CRASH_SEED").unwrap_or_else(rand::random);
     (SmallRng::seed_from_u64(seed), seed)
 }

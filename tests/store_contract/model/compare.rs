@@ -39,12 +39,12 @@ impl Model {
         for (found, key) in pending.iter().zip(owed) {
             let message = self.message(key);
             let delivery = &self.deliveries[&(number, key)];
-            assert_eq!(found.msgid, msgid_of(&message.draft));
-            assert_eq!(found.account, key_of(message.account));
-            assert_eq!(found.body.get(), body_of(&message.draft));
+            assert_eq!(found.letter.msgid, msgid_of(&message.draft));
+            assert_eq!(found.letter.account, key_of(message.account));
+            assert_eq!(found.letter.body.get(), body_of(&message.draft));
             assert_eq!((found.lane, found.urgent), (message.lane, message.draft.urgent));
             assert_eq!(
-                (found.received.0, found.attempts),
+                (found.letter.received.0, found.attempts),
                 (message.received, delivery.attempts)
             );
             assert_eq!(found.due.0, delivery.due);

@@ -460,7 +460,7 @@ async fn what_wecom_will_never_take_is_a_dead_letter_at_once() {
     let image = json!({ "msgtype": "image", "image": { "media_id": voice } });
     let nobody = json!({ "transfer": { "service_state": 3, "servicer_userid": "nobody" } });
     for (body, field, code) in [
-        (replies(&[image]), "replies[0]", "40007"),
+        (replies(&[image]), "replies[0]", "40004"),
         (nobody, "transfer", "95014"),
     ] {
         let attempt = stage.answered(&msgid, body).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use tokio::sync::Semaphore;
+use tokio::sync::{Barrier, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::{House, customer};
@@ -114,6 +114,49 @@ async fn who_blocks_its_threads_holds_up_no_other_handler_and_of_its_own_custome
     assert_eq!(went.available_permits(), 0);
     gate.open();
     soon("the rest", house.until_nothing_is_owed()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn attempts_that_wait_for_each_other_are_made_side_by_side() {
+    // Each ends only when all 32 have come, twice over: first when nothing is known of the handler, then when it is.
+    let meeting = Arc::new(Barrier::new(32));
+    let waits = from_fn(move |_, _| {
+        let meeting = Arc::clone(&meeting);
+        async move {
+            meeting.wait().await;
+            Ok(Outcome::Done)
+        }
+    });
+    let patient = Policy {
+        timeout: Duration::from_secs(3600),
+        ..Policy::default()
+    };
+    let mut house = House::with(vec![on_threads_of_its_own("waits", waits).with_policy(patient)]).await;
+    receive(&mut house, &names("wm", 64)).await;
+    let running = house.open(Settings::default());
+    soon("everybody", house.until_nothing_is_owed()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn attempts_that_block_their_threads_for_each_other_are_made_side_by_side() {
+    let meeting = Arc::new(std::sync::Barrier::new(32));
+    let blocks = from_fn(move |_, _| {
+        let meeting = Arc::clone(&meeting);
+        async move {
+            meeting.wait();
+            Ok(Outcome::Done)
+        }
+    });
+    let patient = Policy {
+        timeout: Duration::from_secs(3600),
+        ..Policy::default()
+    };
+    let mut house = House::with(vec![on_threads_of_its_own("blocks", blocks).with_policy(patient)]).await;
+    receive(&mut house, &names("wm", 64)).await;
+    let running = house.open(Settings::default());
+    soon("everybody", house.until_nothing_is_owed()).await;
     running.stop().await;
 }
 

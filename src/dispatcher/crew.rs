@@ -1,0 +1,318 @@
+//! Where attempts of one handler run: on threads of its own, so that it can block nobody but itself.
+//!
+//! A handler is somebody else's code, and sooner or later it blocks its thread: a lock, a database driver, a loop
+//! without end. On threads it shares with callbacks and pulls it would hold those up, and on a fixed number of its own
+//! its other customers. So every attempt that takes time has a thread to itself for as long as it runs.
+//!
+//! Most take none worth a change of threads, which costs more than they do. One thread makes them in turn. An attempt
+//! that waits steps aside: its thread goes on with it alone, and another takes its turn. One that blocks cannot say so,
+//! and is found out within two milliseconds. After that each of the next attempts gets a thread at once.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::handler::Attempt;
+use crate::id::HandlerName;
+use crate::store::Seq;
+
+/// Threads beyond those of attempts, for what a handler starts with `spawn_blocking`: as many as tokio gives by default.
+const SPARE: usize = 512;
+/// How long attempts may queue while none is begun, before those under way are taken to block.
+const PATIENCE: Duration = Duration::from_millis(1);
+/// What an attempt may take without its handler being given more threads.
+const BRIEF: Duration = Duration::from_micros(100);
+/// How many attempts get a thread each after one that was not brief.
+const WARY: usize = 32;
+/// How many may have ended, of those that queued together, before the runner is told.
+const TOLD_AT_ONCE: usize = 16;
+
+/// Makes the attempts of one handler. Dropping this breaks off what can be broken off, and waits for nothing.
+pub(super) struct Crew {
+    /// The handler's own threads. Its one worker drives the timers and sockets of attempts, and whatever they spawn.
+    /// `None` if attempts share the threads of the server.
+    own: Option<Runtime>,
+    board: Arc<Board>,
+}
+
+/// An attempt that ended.
+pub(super) type Ended = (Seq, Attempt);
+
+/// An attempt that waits for a thread.
+struct Job {
+    seq: Seq,
+    attempt: Pin<Box<dyn Future<Output = Attempt> + Send>>,
+}
+
+/// What the runner and the threads of its handler pass to each other.
+struct Board {
+    notes: Mutex<Notes>,
+    /// Enough attempts have ended to be worth a look.
+    ended: Notify,
+    broken_off: CancellationToken,
+}
+
+struct Notes {
+    queue: VecDeque<Job>,
+    /// When one was last taken from the queue, or came into an empty one.
+    moved: Instant,
+    ended: Vec<Ended>,
+    /// Threads that take from the queue, without those whose attempt holds them up.
+    takers: usize,
+    /// Goes up when all takers are found to be held up: they count no more.
+    shift: u64,
+    /// So many attempts to come get a thread each.
+    wary: usize,
+}
+
+impl Crew {
+    /// Makes attempts on the threads of the server.
+    pub(super) fn of_the_server() -> Self {
+        Self::new(None)
+    }
+
+    /// Makes attempts on threads of `handler`'s own, up to `concurrency` at once.
+    pub(super) fn of_its_own(handler: &HandlerName, concurrency: usize) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(concurrency.saturating_add(SPARE))
+            .thread_name(format!("kf-{handler}"))
+            .enable_all()
+            .build()?;
+        Ok(Self::new(Some(runtime)))
+    }
+
+    fn new(own: Option<Runtime>) -> Self {
+        let notes = Notes {
+            queue: VecDeque::new(),
+            moved: Instant::now(),
+            ended: Vec::new(),
+            takers: 0,
+            shift: 0,
+            wary: 0,
+        };
+        let board = Board {
+            notes: Mutex::new(notes),
+            ended: Notify::new(),
+            broken_off: CancellationToken::new(),
+        };
+        Self {
+            own,
+            board: Arc::new(board),
+        }
+    }
+
+    /// Makes `attempt` at the delivery `seq`, which must not be under way. How it ended comes out of
+    /// [`ended`](Self::ended), also if it panics.
+    pub(super) fn start(&self, seq: Seq, attempt: impl Future<Output = Attempt> + Send + 'static) {
+        match &self.own {
+            Some(runtime) => {
+                let attempt = Box::pin(attempt);
+                self.board.queue(Job { seq, attempt }, runtime.handle());
+            }
+            None => {
+                let report = Report::on(&self.board, seq);
+                tokio::spawn(async move {
+                    let attempt = report.board.broken_off.run_until_cancelled(attempt).await;
+                    report.file(attempt);
+                });
+            }
+        }
+    }
+
+    /// Waits for attempts to end, and returns those that have. Loses none if it is dropped.
+    pub(super) async fn ended(&self) -> Vec<Ended> {
+        loop {
+            let queued_until = {
+                let mut notes = self.board.notes();
+                if notes.are_worth_a_look() {
+                    return mem::take(&mut notes.ended);
+                }
+                (!notes.queue.is_empty()).then(|| notes.moved + PATIENCE)
+            };
+            let Some(until) = queued_until else {
+                self.board.ended.notified().await;
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if timeout(left, self.board.ended.notified()).await.is_err()
+                && let Some(ended) = self.look_after_queue()
+            {
+                return ended;
+            }
+        }
+    }
+
+    /// Gives attempts that queue in vain a thread each, and returns what has ended meanwhile, if anything has.
+    fn look_after_queue(&self) -> Option<Vec<Ended>> {
+        let mut notes = self.board.notes();
+        if let Some(runtime) = &self.own
+            && notes.moved.elapsed() >= PATIENCE
+        {
+            notes.shift += 1;
+            notes.takers = 0;
+            notes.wary = WARY;
+            self.board.call_takers(&mut notes, runtime.handle());
+        }
+        (!notes.ended.is_empty()).then(|| mem::take(&mut notes.ended))
+    }
+
+    /// Drops the futures of attempts that run. A thread that is blocked keeps its own until it returns.
+    pub(super) fn break_off(&self) {
+        self.board.broken_off.cancel();
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.break_off();
+        if let Some(runtime) = self.own.take() {
+            // A plain drop would wait for threads that may be blocked for ever, and panic in a task besides.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Notes {
+    /// Whether so much has ended, of what was started together, that the runner should take it.
+    fn are_worth_a_look(&self) -> bool {
+        !self.ended.is_empty() && (self.queue.is_empty() || self.ended.len() >= TOLD_AT_ONCE)
+    }
+}
+
+impl Board {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(self: &Arc<Self>, job: Job, threads: &Handle) {
+        let mut notes = self.notes();
+        if notes.queue.is_empty() {
+            notes.moved = Instant::now();
+        }
+        notes.queue.push_back(job);
+        self.call_takers(&mut notes, threads);
+    }
+
+    /// Sees to it that somebody takes from the queue: one thread, or, with a handler that needs them, one for each.
+    fn call_takers(self: &Arc<Self>, notes: &mut Notes, threads: &Handle) {
+        let queued = notes.queue.len();
+        let wanted = if notes.wary > 0 { queued } else { queued.min(1) };
+        while notes.takers < wanted {
+            notes.takers += 1;
+            let taker = Taker {
+                board: Arc::clone(self),
+                threads: threads.clone(),
+                shift: Some(notes.shift),
+            };
+            threads.spawn_blocking(|| taker.work());
+        }
+    }
+}
+
+/// A thread that makes attempts.
+struct Taker {
+    board: Arc<Board>,
+    threads: Handle,
+    /// In which shift it takes from the queue; `None` while an attempt keeps it from that.
+    shift: Option<u64>,
+}
+
+impl Taker {
+    fn work(mut self) {
+        while let Some(Job { seq, attempt }) = self.next() {
+            let (report, began) = (Report::on(&self.board, seq), Instant::now());
+            let threads = self.threads.clone();
+            let attempt = threads.block_on(self.make(attempt));
+            if began.elapsed() > BRIEF {
+                self.board.notes().wary = WARY;
+            }
+            report.file(attempt);
+        }
+    }
+
+    /// Takes an attempt from the queue; none if it is empty.
+    fn next(&mut self) -> Option<Job> {
+        let mut notes = self.board.notes();
+        let counted = self.shift == Some(notes.shift);
+        let job = notes.queue.pop_front();
+        // Where attempts are known to take time, none is counted on to be over soon.
+        let counts = job.is_some() && notes.wary == 0;
+        notes.takers = notes.takers + usize::from(counts) - usize::from(counted);
+        self.shift = counts.then_some(notes.shift);
+        if job.is_some() {
+            notes.moved = Instant::now();
+            notes.wary = notes.wary.saturating_sub(1);
+        }
+        // Before the last one is begun, too: it may be the one that blocks.
+        if notes.are_worth_a_look() {
+            self.board.ended.notify_one();
+        }
+        job
+    }
+
+    /// Makes an attempt; as soon as that has to wait, somebody else takes from the queue.
+    async fn make(&mut self, attempt: impl Future<Output = Attempt>) -> Option<Attempt> {
+        let broken_off = self.board.broken_off.clone();
+        let mut attempt = pin!(broken_off.run_until_cancelled(attempt));
+        poll_fn(|task| {
+            let poll = attempt.as_mut().poll(task);
+            if poll.is_pending() {
+                self.step_aside();
+            }
+            poll
+        })
+        .await
+    }
+
+    fn step_aside(&mut self) {
+        let Some(shift) = self.shift.take() else { return };
+        let mut notes = self.board.notes();
+        notes.takers -= usize::from(shift == notes.shift);
+        self.board.call_takers(&mut notes, &self.threads);
+    }
+}
+
+/// Says how an attempt ended, whatever becomes of it.
+struct Report {
+    board: Arc<Board>,
+    seq: Seq,
+    attempt: Option<Attempt>,
+}
+
+impl Report {
+    fn on(board: &Arc<Board>, seq: Seq) -> Self {
+        Self {
+            board: Arc::clone(board),
+            seq,
+            attempt: None,
+        }
+    }
+
+    fn file(mut self, attempt: Option<Attempt>) {
+        self.attempt = attempt;
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let attempt = self.attempt.take().unwrap_or_else(|| Attempt::Retry {
+            after: None,
+            reason: "broken off".into(),
+        });
+        let mut notes = self.board.notes();
+        notes.ended.push((self.seq, attempt));
+        if notes.are_worth_a_look() {
+            self.board.ended.notify_one();
+        }
+    }
+}

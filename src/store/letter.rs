@@ -1,0 +1,53 @@
+//! A stored message, as it is handed to handlers.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::value::RawValue;
+
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, Msgid};
+use crate::message::Message;
+
+/// A message as it was stored. All handlers it is owed to share one, and it is decoded once for all of them.
+pub struct Letter {
+    /// Account it came from.
+    pub account: AccountKey,
+    /// WeCom's id of it.
+    pub msgid: Msgid,
+    /// When it was pulled.
+    pub received: UnixMillis,
+    /// WeCom's JSON, as it came.
+    pub body: Arc<RawValue>,
+    message: OnceLock<Message>,
+}
+
+impl Letter {
+    /// A message `msgid` that was pulled for `account`.
+    #[must_use]
+    pub fn new(account: AccountKey, msgid: Msgid, received: UnixMillis, body: Arc<RawValue>) -> Self {
+        Self {
+            account,
+            msgid,
+            received,
+            body,
+            message: OnceLock::new(),
+        }
+    }
+
+    /// What it says.
+    pub fn message(&self) -> &Message {
+        self.message
+            .get_or_init(|| Message::decode(Arc::clone(&self.body), &self.account.open_kfid))
+    }
+}
+
+/// Without the body: it holds what people wrote and who they are.
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Letter")
+            .field("account", &self.account)
+            .field("msgid", &self.msgid)
+            .finish_non_exhaustive()
+    }
+}
