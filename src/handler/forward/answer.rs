@@ -258,3 +258,11 @@ fn malformed(field: &str, problem: &str) -> FieldError {
         problem: problem.into(),
     }
 }
+
+/// Whether an endpoint may answer `message` with `body`.
+#[cfg(test)]
+pub(super) fn is_taken(body: &[u8], message: &Message) -> bool {
+    Answer::parse(body)
+        .and_then(|answer| Speech::of(answer.replies, message))
+        .is_ok()
+}

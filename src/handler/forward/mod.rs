@@ -44,7 +44,7 @@
 //! ends with its time-out, which runs while the endpoint thinks and while its replies are sent; what it answers later is
 //! not heard.
 //!
-//! `examples/bots` holds a bot in Python and one in Node.
+//! [`answer_schema`] is the JSON Schema of it all. `examples/bots` holds a bot in Python and one in Node.
 //!
 //! # Distrust
 //!
@@ -79,10 +79,12 @@ mod body;
 mod connect;
 mod public;
 mod response;
+mod schema;
 mod signature;
 mod tls;
 
 pub use public::{NotPublic, Reach};
+pub use schema::answer_schema;
 pub use signature::{SigningSecret, SigningSecretError};
 pub use tls::{Authorities, AuthoritiesError};
 
