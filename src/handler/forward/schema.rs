@@ -43,15 +43,15 @@ fn replies() -> Vec<Value> {
     let degrees = |most: i32| json!({ "type": "number", "minimum": -most, "maximum": most });
     vec![
         // Five messages of 2048 bytes.
-        reply("text", &["content"], json!({ "content": required(10_240) })),
-        reply("image", &["media_id"], media()),
-        reply("voice", &["media_id"], media()),
-        reply("video", &["media_id"], media()),
-        reply("file", &["media_id"], media()),
+        reply("text", &["content"], &json!({ "content": required(10_240) })),
+        reply("image", &["media_id"], &media()),
+        reply("voice", &["media_id"], &media()),
+        reply("video", &["media_id"], &media()),
+        reply("file", &["media_id"], &media()),
         reply(
             "link",
             &["title", "url", "thumb_media_id"],
-            json!({
+            &json!({
                 "title": required(128),
                 "desc": optional(512),
                 "url": web_address(),
@@ -61,7 +61,7 @@ fn replies() -> Vec<Value> {
         reply(
             "miniprogram",
             &["appid", "thumb_media_id", "pagepath"],
-            json!({
+            &json!({
                 "appid": required(128),
                 "title": optional(64),
                 "thumb_media_id": required(128),
@@ -72,15 +72,15 @@ fn replies() -> Vec<Value> {
         reply(
             "location",
             &["latitude", "longitude"],
-            json!({
+            &json!({
                 "name": optional(1024),
                 "address": optional(1024),
                 "latitude": degrees(90),
                 "longitude": degrees(180),
             }),
         ),
-        reply("ca_link", &["link_url"], json!({ "link_url": web_address() })),
-        reply("business_card", &["userid"], json!({ "userid": required(64) })),
+        reply("ca_link", &["link_url"], &json!({ "link_url": web_address() })),
+        reply("business_card", &["userid"], &json!({ "userid": required(64) })),
     ]
 }
 
@@ -117,7 +117,7 @@ fn menu() -> Value {
         "tail_content": optional(1024),
     });
     let holds = |name: &str, something: Value| json!({ "properties": { name: something }, "required": [name] });
-    let mut menu = reply("msgmenu", &[], fields);
+    let mut menu = reply("msgmenu", &[], &fields);
     menu["properties"]["msgmenu"]["anyOf"] = json!([
         holds("head_content", required(1024)),
         holds("list", json!({ "type": "array", "minItems": 1 })),
@@ -127,7 +127,7 @@ fn menu() -> Value {
 }
 
 /// A message whose body has `fields`, of which some are `needed`.
-fn reply(msgtype: &str, needed: &[&str], fields: Value) -> Value {
+fn reply(msgtype: &str, needed: &[&str], fields: &Value) -> Value {
     json!({
         "title": msgtype,
         "properties": {

@@ -26,9 +26,11 @@ fn wk1() -> OpenKfid {
 
 impl Stage {
     async fn set() -> Self {
-        let mut simulated = simulator::Settings::default();
-        simulated.clock = clock();
-        simulated.accounts = vec![Account::new("wk1", "one")];
+        let simulated = simulator::Settings {
+            clock: clock(),
+            accounts: vec![Account::new("wk1", "one")],
+            ..simulator::Settings::default()
+        };
         let mut settings = api::Settings::new(simulated.corp_id.clone(), simulated.secret.clone());
         let wecom = Simulator::start(simulated).await.unwrap();
         settings.api_base = wecom.base_url();
