@@ -105,6 +105,15 @@ macro_rules! errcodes {
         }
 
         impl ErrCode {
+            /// What it means, in a sentence for people; `None` for one not named here.
+            #[must_use]
+            pub fn meaning(self) -> Option<&'static str> {
+                match self.0 {
+                    $($code => Some($meaning),)+
+                    _ => None,
+                }
+            }
+
             /// Its number as a metric's label, and `other` for one not named here: whoever answers must not decide how
             /// many labels there are.
             pub(super) fn label(self) -> Cow<'static, str> {

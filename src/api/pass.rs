@@ -6,6 +6,7 @@
 //! What is passed on takes at most half of the places that a call has, so that the server's own replies always find one.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,6 @@ const ANSWERED: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_DISPOSITION, CONTENT_RA
 pub type Passing = BoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 /// A request to pass on.
-#[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "whoever passes something on says all of it")]
 pub struct Pass {
     /// What is called.
@@ -54,13 +54,32 @@ pub struct Pass {
 }
 
 /// The body of a request on its way through.
-#[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "it is one or the other")]
 pub enum PassBody {
     /// All of it, so that it can be sent again with the next access token.
     Whole(Bytes),
     /// As it comes, once.
     Streamed(BoxBody<Bytes, BodyError>),
+}
+
+impl fmt::Debug for Pass {
+    /// Leaves out what is said, to whom, and about which file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass")
+            .field("call", &self.call)
+            .field("method", &self.method)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PassBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(body) => write!(f, "Whole({} bytes)", body.len()),
+            Self::Streamed(_) => f.write_str("Streamed(…)"),
+        }
+    }
 }
 
 /// Why the body of a request ended early.
@@ -76,7 +95,6 @@ pub enum BodyError {
 }
 
 /// WeCom's answer: a success or a refusal, which only its `errcode` tells.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Passed {
     /// 200, or 206 for a part of a file.
@@ -85,6 +103,13 @@ pub struct Passed {
     pub headers: HeaderMap,
     /// A file as it comes, anything else whole. Without the access token, should WeCom quote it.
     pub body: Passing,
+}
+
+impl fmt::Debug for Passed {
+    /// Leaves the headers out: a customer may have named the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Passed({}, …)", self.status)
+    }
 }
 
 /// Why nothing can be answered that WeCom said.
@@ -336,5 +361,37 @@ fn failure(call: Call, error: reqwest::Error) -> PassError {
         PassError::Late { call, source }
     } else {
         ApiError::Transport { call, source }.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_says_nothing_of_what_is_passed_on() {
+        let pass = Pass {
+            call: Call::SendMsg,
+            method: Method::POST,
+            query: vec![("media_id".into(), "canary".into())],
+            content_type: None,
+            range: None,
+            body: PassBody::Whole("canary".into()),
+            timeout: None,
+        };
+        let shown = format!("{pass:?}");
+        assert!(shown.contains("6 bytes") && !shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn gettoken_is_not_passed_on_and_everything_else_can_be() {
+        let passable: Vec<_> = Call::passable().collect();
+        assert!(!passable.contains(&Call::GetToken));
+        assert_eq!(passable.len(), Call::ALL.len() - 1);
+        assert!(
+            passable
+                .iter()
+                .all(|call| call.as_str().starts_with("kf/") || call.as_str().starts_with("media/"))
+        );
     }
 }

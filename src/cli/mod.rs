@@ -12,12 +12,15 @@ use wecom_kf::config::{Config, ConfigError, Environment, Loaded};
 use wecom_kf::id::OpenKfid;
 use wecom_kf::simulator;
 
+mod calling;
 mod check;
 mod dead;
 mod demo;
 mod healthcheck;
 mod keygen;
+mod media;
 mod retire;
+mod send;
 mod serve;
 mod simulate;
 
@@ -55,6 +58,10 @@ enum Command {
     Dead(dead::Options),
     /// Forgets what is still owed to a handler that has left the config.
     Retire(retire::Options),
+    /// Says something to a customer.
+    Send(send::Options),
+    /// Fetches a file that a customer sent, or hands WeCom one to be sent.
+    Media(media::Options),
     /// Asks a running server whether it lives; for container health checks.
     Healthcheck(healthcheck::Options),
 }
@@ -115,6 +122,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keygen => keygen::run(),
         Command::Dead(options) => dead::run(options),
         Command::Retire(options) => retire::run(&options),
+        Command::Send(options) => send::run(&options),
+        Command::Media(options) => media::run(options),
         Command::Healthcheck(options) => healthcheck::run(&options),
     }
 }

@@ -14,11 +14,11 @@ use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::handler::Attempt;
@@ -143,8 +143,7 @@ impl Crew {
                 self.board.ended.notified().await;
                 continue;
             };
-            let left = until.saturating_duration_since(Instant::now());
-            if timeout(left, self.board.ended.notified()).await.is_err()
+            if timeout_at(until, self.board.ended.notified()).await.is_err()
                 && let Some(ended) = self.look_after_queue()
             {
                 return ended;

@@ -15,4 +15,5 @@ mod live;
 #[path = "../end_to_end/server.rs"]
 mod server;
 mod stage;
+mod talk;
 mod usage;

@@ -5,12 +5,13 @@ use std::io::pipe;
 use secrecy::SecretString;
 use wecom_kf::callback::KeyPair;
 use wecom_kf::handler::SigningSecret;
+use wecom_kf::http::GatewayKey;
 
 use crate::command::{assert_says, run};
 use crate::server::binary;
 use crate::stage::Stage;
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 11] = [
     "serve",
     "check",
     "demo",
@@ -19,6 +20,8 @@ const COMMANDS: [&str; 9] = [
     "keygen",
     "dead",
     "retire",
+    "send",
+    "media",
     "healthcheck",
 ];
 
@@ -38,7 +41,7 @@ fn help_names_every_command_and_each_has_help_of_its_own() {
             &["Usage: wecom-kf dead", action],
         );
     }
-    for command in ["serve", "check", "dead", "retire", "healthcheck"] {
+    for command in ["serve", "check", "dead", "retire", "send", "media", "healthcheck"] {
         assert_says(&run([command, "--help"]).good(), &["--config <FILE>", "config.toml"]);
     }
 }
@@ -64,6 +67,10 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["dead", "show", "b t:7"], "HANDLER:NUMBER"),
         (&["dead", "replay"], "--all"),
         (&["dead", "drop", "bot:7", "--all"], "--all"),
+        (&["send", "hello"], "--account"),
+        (&["send", "--account", "wk1", "hello"], "--to"),
+        (&["media"], "get"),
+        (&["media", "get"], "<MEDIA_ID>"),
     ] {
         let ended = run(arguments);
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
@@ -81,7 +88,9 @@ fn generated_keys_are_accepted_and_new_each_time() {
         let secret = |key: &str| SecretString::from(value(key));
         KeyPair::new(secret("token"), secret("encoding_aes_key")).unwrap();
         SigningSecret::parse(value("signing_secret")).unwrap();
-        assert_eq!(keys.len(), 3);
+        let gateway = SecretString::from(keys["keys"][0].as_str().unwrap());
+        GatewayKey::parse(&gateway).unwrap();
+        assert_eq!(keys.len(), 4);
     }
     for key in one.keys() {
         assert_ne!(one[key], other[key], "{key}");

@@ -7,9 +7,8 @@
 
 use serde::Deserialize;
 
+use super::FieldError;
 use super::answer::LooseInt;
-use super::field::at_most;
-use super::{FieldError, Unit};
 
 mod attachment;
 mod group;
@@ -18,9 +17,6 @@ mod intent;
 pub use attachment::{Attachment, StoredAttachment};
 pub use group::{Group, ListGroups};
 pub use intent::{Intent, IntentAnswer, IntentChange, ListIntents, StoredAnswer, StoredIntent};
-
-/// Most entries of a page.
-const PAGE: usize = 1000;
 
 /// One page of a list.
 #[derive(Clone, PartialEq, Debug)]
@@ -49,8 +45,7 @@ impl More {
 
 fn check_limit(limit: Option<u32>) -> Result<(), FieldError> {
     match limit {
-        Some(0) => Err(FieldError::malformed("limit", "must be at least 1")),
-        Some(limit) => at_most("limit", limit as usize, PAGE, Unit::Items),
-        None => Ok(()),
+        None | Some(1..=1000) => Ok(()),
+        Some(_) => Err(FieldError::malformed("limit", "must be between 1 and 1000")),
     }
 }

@@ -62,10 +62,7 @@ async fn groups_are_listed_page_by_page() {
         seen[1].json(),
         json!({ "cursor": "NEXT_CURSOR", "limit": 1000, "group_id": "GROUP_ID" })
     );
-    for (limit, complaint) in [
-        (0, "limit must be at least 1"),
-        (1001, "limit has 1001 items, more than 1000"),
-    ] {
+    for limit in [0, 1001] {
         let which = ListGroups {
             limit: Some(limit),
             ..which
@@ -73,7 +70,7 @@ async fn groups_are_listed_page_by_page() {
         let error = client.knowledge_list_group(&which).await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("kf/knowledge/list_group was not called: {complaint}")
+            "kf/knowledge/list_group was not called: limit must be between 1 and 1000"
         );
     }
 

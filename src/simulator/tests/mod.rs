@@ -21,6 +21,7 @@ mod page;
 mod replies;
 mod session;
 mod statistics;
+mod typed;
 
 /// When every test begins.
 const START: UnixMillis = UnixMillis(1_785_571_200_000);
