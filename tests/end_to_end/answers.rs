@@ -196,8 +196,11 @@ impl<'a> Scene<'a> {
     async fn play(&mut self, kills: usize) {
         let (all, mut killed) = (self.answers(), 0);
         let mut server = self.stage.start();
-        let deadline = Instant::now() + PATIENCE;
+        let (mut last, mut deadline) = (0, Instant::now() + PATIENCE);
         while let Some(read) = self.go_on() {
+            if read > last {
+                (last, deadline) = (read, Instant::now() + PATIENCE);
+            }
             if killed < kills && read * (kills + 1) > (killed + 1) * all {
                 server.kill();
                 server = self.stage.start();
