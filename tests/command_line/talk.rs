@@ -81,7 +81,7 @@ async fn what_is_said_in_an_argument_or_on_standard_input_reaches_the_customer()
     let menu =
         r#"{"msgtype":"msgmenu","msgmenu":{"head_content":"选","list":[{"type":"text","text":{"content":"a"}}]}}"#;
     assert!(send_said(&stage, &["--json"], menu).status.success());
-    assert_eq!(told(&stage), ["您好，九点再来。", "第一行\n第二行", "-", "msgmenu"]);
+    assert_eq!(told(&stage), ["您好，九点再来。", "第一行\n第二行", "-", "选\na"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

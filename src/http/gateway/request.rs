@@ -83,7 +83,7 @@ where
     let mut kept = BytesMut::new();
     let is_whole = async {
         while let Some(frame) = rest.frame().await {
-            let Ok(piece) = frame.map_err(why)?.into_data() else {
+            let Ok(piece) = frame.map_err(|error| why(&error))?.into_data() else {
                 continue;
             };
             kept.extend_from_slice(&piece);
@@ -105,7 +105,7 @@ where
     }
 }
 
-fn why(error: BoxError) -> BodyError {
+fn why(error: &BoxError) -> BodyError {
     if error.is::<LengthLimitError>() {
         BodyError::TooLong
     } else {
@@ -133,7 +133,7 @@ where
             Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
             None => Pin::new(&mut self.rest)
                 .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(why))),
+                .map(|frame| frame.map(|frame| frame.map_err(|error| why(&error)))),
         }
     }
 
