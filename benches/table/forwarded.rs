@@ -51,7 +51,7 @@ pub(crate) fn measure() -> Vec<Line> {
     let receiver = Receiver::start();
     let folder = TempDir::new().expect("a folder");
     let filled = folder.path().join("filled.db");
-    runtime.block_on(fill(&filled));
+    runtime.block_on(async { fill(&filled, &said().await).await });
     // Not counted, but kept: what is forwarded here is what the floor posts.
     runtime.block_on(ours(&filled, &receiver));
     let bodies = receiver.keep_no_more();
@@ -219,18 +219,18 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
     took
 }
 
-fn open(path: &Path) -> Arc<dyn Store> {
+/// Opens the store at `path`.
+pub(crate) fn open(path: &Path) -> Arc<dyn Store> {
     let url = format!("sqlite://{}", path.display());
     store::open(&store::Settings::new(url)).expect("a store")
 }
 
-/// Makes a store at `path` in which messages of all kinds wait for the handler `bot`.
-async fn fill(path: &Path) {
+/// Makes a store at `path` in which what was `said` waits for the handler `bot`.
+pub(crate) async fn fill(path: &Path, said: &[Arc<Said>]) {
     let store = open(path);
     let name = HandlerName::new("bot").expect("a name");
     let ids = store.register_handlers(&[name]).await.expect("a handler");
     let clock = SystemClock;
-    let said = said().await;
     let account = AccountKey::new(AppName::new("main").expect("a name"), said[0].open_kfid.clone());
     let mut claim = store.claim(&account, clock.now()).await.expect("a claim");
     for (number, said) in said.chunks(PAGE).enumerate() {

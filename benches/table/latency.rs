@@ -21,8 +21,8 @@ use wecom_kf::clock::{Clock as _, SystemClock};
 use wecom_kf::handler::{Context, Handler, HandlerError, Outcome};
 use wecom_kf::id::OpenKfid;
 use wecom_kf::message::Message;
-use wecom_kf::simulator::Bells;
 use wecom_kf::simulator::samples::{self, Chatter};
+use wecom_kf::simulator::{Bells, Draft};
 
 use crate::line::{Goal, Line, Pair, Unit, quantile};
 use crate::serve::Serving;
@@ -31,18 +31,19 @@ use crate::stage::Stage;
 const ROUNDS: usize = 5;
 const MESSAGES_A_ROUND: usize = 200;
 /// Between two messages: longer than anything takes, and below the rate at which the server governs itself.
-const PAUSE: Duration = Duration::from_millis(30);
+pub(crate) const PAUSE: Duration = Duration::from_millis(30);
 /// Far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn measure() -> Vec<Line> {
     Runtime::new().expect("a runtime").block_on(async {
-        let mut scene = Scene::set().await;
+        let talk = Chatter::new(1, samples::customers(1, 50));
+        let mut scene = Scene::set(talk, Telling).await;
         // The first round warms up.
-        let _ = scene.round().await;
+        let _ = round(&mut scene).await;
         let (mut medians, mut tails) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let (mut floor, mut ours) = scene.round().await;
+            let (mut floor, mut ours) = round(&mut scene).await;
             let mut pair = |share| Pair {
                 floor: quantile(&mut floor, share),
                 ours: quantile(&mut ours, share),
@@ -58,17 +59,32 @@ pub(crate) fn measure() -> Vec<Line> {
     })
 }
 
-struct Scene {
+/// Milliseconds of the floor and of ours, message by message.
+async fn round(scene: &mut Scene<impl Iterator<Item = Draft>>) -> (Vec<f64>, Vec<f64>) {
+    let (mut floor, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..MESSAGES_A_ROUND {
+        scene.say_something();
+        floor.push(scene.bare.pull().await);
+        sleep(PAUSE / 2).await;
+        ours.push(scene.call_back().await);
+        sleep(PAUSE / 2).await;
+    }
+    (floor, ours)
+}
+
+/// A server that is called back about one message at a time.
+pub(crate) struct Scene<T> {
     stage: Stage,
     account: OpenKfid,
-    talk: Chatter,
+    /// What customers have to say.
+    talk: T,
     token: String,
-    server: Serving,
+    pub(crate) server: Serving,
     handled: UnboundedReceiver<Instant>,
     /// Connection over which the server is called back.
     callbacks: TcpStream,
     calls: u64,
-    bare: Bare,
+    pub(crate) bare: Bare,
 }
 
 /// Tells when it was handed something.
@@ -81,17 +97,18 @@ impl Handler for Telling {
     }
 }
 
-impl Scene {
-    async fn set() -> Self {
+impl<T: Iterator<Item = Draft>> Scene<T> {
+    /// Customers have `talk` to say, and the server hands it to a `handler` that tells when it was done.
+    pub(crate) async fn set<H: Handler>(talk: T, handler: impl FnOnce(UnboundedSender<Instant>) -> H) -> Self {
         let stage = Stage::new(1, 0).await;
         let account = stage.accounts[0].clone();
         let token = callback_token(&stage).await;
         let (tell, handled) = unbounded_channel();
-        let server = Serving::start(|folder| stage.config(folder, ""), vec![Telling(tell)]).await;
+        let server = Serving::start(|folder| stage.config(folder, ""), vec![handler(tell)]).await;
         let callbacks = TcpStream::connect(server.callbacks).await.expect("the server listens");
         callbacks.set_nodelay(true).expect("an option");
         Self {
-            talk: Chatter::new(1, samples::customers(1, 50)),
+            talk,
             bare: Bare::new(&stage, &token).await,
             stage,
             account,
@@ -103,24 +120,15 @@ impl Scene {
         }
     }
 
-    /// Milliseconds of the floor and of ours, message by message.
-    async fn round(&mut self) -> (Vec<f64>, Vec<f64>) {
-        let (mut floor, mut ours) = (Vec::new(), Vec::new());
-        for _ in 0..MESSAGES_A_ROUND {
-            let said = self
-                .stage
-                .wecom
-                .say_many(&self.account, self.talk.by_ref().take(1), Bells::Silent);
-            said.expect("the account exists");
-            floor.push(self.bare.pull().await);
-            sleep(PAUSE / 2).await;
-            ours.push(self.call_back().await);
-            sleep(PAUSE / 2).await;
-        }
-        (floor, ours)
+    /// Lets the next thing be said, and calls nobody.
+    pub(crate) fn say_something(&mut self) {
+        let draft = self.talk.by_ref().take(1);
+        let said = self.stage.wecom.say_many(&self.account, draft, Bells::Silent);
+        said.expect("the account exists");
     }
 
-    async fn call_back(&mut self) -> f64 {
+    /// Calls the server back. Returns the milliseconds until the message was handled.
+    pub(crate) async fn call_back(&mut self) -> f64 {
         self.calls += 1;
         let sealed = self.stage.seal(&self.account, &self.token, self.calls);
         let (query, body) = (sealed.query(), sealed.body());
@@ -143,10 +151,12 @@ impl Scene {
 }
 
 /// A client that does nothing but ask for the next page.
-struct Bare {
-    http: reqwest::Client,
-    url: String,
-    account: OpenKfid,
+pub(crate) struct Bare {
+    pub(crate) http: reqwest::Client,
+    /// Where the API is, up to the name of a call.
+    api: String,
+    access_token: String,
+    pub(crate) account: OpenKfid,
     token: String,
     cursor: Option<String>,
 }
@@ -160,7 +170,8 @@ impl Bare {
         let answer: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
         let access_token = answer["access_token"].as_str().expect("an access token");
         Self {
-            url: format!("{api}/kf/sync_msg?access_token={access_token}"),
+            access_token: access_token.to_owned(),
+            api: format!("{api}/kf"),
             http,
             account: stage.accounts[0].clone(),
             token: token.to_owned(),
@@ -168,20 +179,20 @@ impl Bare {
         }
     }
 
+    /// Makes one call. Returns the answer.
+    pub(crate) async fn call(&self, name: &str, body: Value) -> Bytes {
+        let url = format!("{}/{name}?access_token={}", self.api, self.access_token);
+        let answer = self.http.post(url).body(body.to_string()).send().await;
+        answer.expect("an answer").bytes().await.expect("a body")
+    }
+
     /// Milliseconds from the request to the whole answer.
-    async fn pull(&mut self) -> f64 {
+    pub(crate) async fn pull(&mut self) -> f64 {
         let body = json!({
             "open_kfid": self.account, "token": self.token, "limit": 1000, "cursor": self.cursor
         });
         let began = Instant::now();
-        let answer = self
-            .http
-            .post(&self.url)
-            .body(body.to_string())
-            .send()
-            .await
-            .expect("an answer");
-        let answer = answer.bytes().await.expect("a body");
+        let answer = self.call("sync_msg", body).await;
         let took = millis(began.elapsed());
         let page: Value = serde_json::from_slice(&answer).expect("JSON");
         assert_eq!(
@@ -221,6 +232,6 @@ async fn callback_token(stage: &Stage) -> String {
     }
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }

@@ -15,6 +15,7 @@ mod line;
 mod messages;
 mod million;
 mod process;
+mod replies;
 mod serve;
 mod stage;
 
@@ -23,11 +24,12 @@ use line::Line;
 /// What can be asked for, and how its lines are measured.
 type Row = (&'static str, fn() -> Vec<Line>);
 
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 7] = [
     ("callbacks", callbacks::measure),
     ("messages", messages::measure),
     ("forward", forwarded::measure),
     ("latency", latency::measure),
+    ("replies", replies::measure),
     ("binary", process::measure),
     ("million", million::measure),
 ];

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use wecom_kf::config::{Config, ConfigError, Environment, Loaded};
 use wecom_kf::id::OpenKfid;
 use wecom_kf::simulator;
@@ -45,8 +45,12 @@ enum Command {
     Demo(demo::Options),
     /// Serves a simulated WeCom to develop against without credentials.
     Simulate(simulate::Options),
-    /// Prints the JSON Schema of the body that `forward` handlers post.
-    Schema,
+    /// Prints the JSON Schema of what `forward` handlers post, or of what their endpoints may answer.
+    Schema {
+        /// Of which.
+        #[arg(value_enum, default_value_t = Described::Request)]
+        of: Described,
+    },
     /// Prints a new Token and EncodingAESKey for WeCom's console, a signing secret for a forward handler, and a key to
     /// the gateway.
     Keygen,
@@ -60,6 +64,13 @@ enum Command {
     Media(media::Options),
     /// Asks a running server whether it lives; for container health checks.
     Healthcheck(healthcheck::Options),
+}
+
+/// What there is a JSON Schema of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Described {
+    Request,
+    Answer,
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,9 +110,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(file) => check::run(&file.load()?),
         Command::Demo(options) => demo::run(&options),
         Command::Simulate(options) => simulate::run(&options),
-        Command::Schema => {
+        Command::Schema { of } => {
+            let schema = match of {
+                Described::Request => wecom_kf::message::schema(),
+                Described::Answer => wecom_kf::handler::forward::answer_schema(),
+            };
             // Nowhere `println`, which panics when nobody reads any more.
-            writeln!(stdout(), "{:#}", wecom_kf::message::schema())?;
+            writeln!(stdout(), "{schema:#}")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Keygen => keygen::run(),

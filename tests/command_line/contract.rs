@@ -29,3 +29,12 @@ async fn every_forwarded_body_validates_against_the_printed_schema() {
         assert!(!validator.is_valid(&body), "{body}");
     }
 }
+
+#[test]
+fn the_schema_of_answers_is_printed_too() {
+    let schema: Value = serde_json::from_str(&run(["schema", "answer"]).good()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let answer = |content: Value| json!({ "replies": [{ "msgtype": "text", "text": { "content": content } }] });
+    assert!(validator.is_valid(&answer(json!("您好"))));
+    assert!(!validator.is_valid(&answer(json!(7))));
+}

@@ -6,12 +6,16 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::debian::apt_get;
 
@@ -37,10 +41,7 @@ impl Language {
 
     /// Folder that holds the library that verifies.
     fn library(self) -> PathBuf {
-        self.package(match self {
-            Self::Python => "standardwebhooks==1.1.0",
-            Self::Node => "standardwebhooks@1.1.1",
-        })
+        self.package(&self.asked_for())
     }
 
     /// Folder that holds `package` and what it needs, which are fetched if need be.
@@ -59,6 +60,29 @@ impl Language {
             }
         }
         folder
+    }
+
+    /// The library, in the version that the examples ask for.
+    fn asked_for(self) -> String {
+        let asked = fs::read_to_string(self.example().join(match self {
+            Self::Python => "requirements.txt",
+            Self::Node => "package.json",
+        }));
+        let asked = asked.expect("the example says what it needs");
+        match self {
+            Self::Python => asked.trim().to_owned(),
+            Self::Node => {
+                let asked: Value = serde_json::from_str(&asked).expect("JSON");
+                let version = asked["dependencies"]["standardwebhooks"].as_str();
+                format!("standardwebhooks@{}", version.expect("a version"))
+            }
+        }
+    }
+
+    /// Folder of the example that answers.
+    fn example(self) -> PathBuf {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/bots");
+        examples.join(self.name())
     }
 
     fn fetch(self, package: &str, place: &Path) {
@@ -117,6 +141,29 @@ impl Language {
     }
 }
 
+/// Makes a command of the example in `language`, as if it had been installed in `folder`.
+fn installed(language: Language, folder: &Path) -> Command {
+    let library = language.library();
+    match language {
+        Language::Python => {
+            let mut command = Command::new("python3");
+            command
+                .arg(language.example().join("bot.py"))
+                .env("PYTHONPATH", library);
+            command
+        }
+        // Modules look for others beside themselves only.
+        Language::Node => {
+            symlink(library.join("node_modules"), folder.join("node_modules")).expect("a link");
+            let bot = folder.join("bot.mjs");
+            fs::copy(language.example().join("bot.mjs"), &bot).expect("a copy");
+            let mut command = Command::new("node");
+            command.arg(bot);
+            command
+        }
+    }
+}
+
 /// Makes sure that `probe` runs, by installing Debian's `packages` if it does not.
 fn needed(probe: &[&str], packages: &[&str]) {
     let runs = || {
@@ -137,13 +184,26 @@ pub(crate) struct Bot {
     child: Child,
     said: Receiver<String>,
     pub(crate) url: String,
+    _folder: Option<TempDir>,
 }
 
 impl Bot {
     /// Starts a bot that knows `secret` only.
     pub(crate) fn start(language: Language, secret: &str) -> Self {
-        let mut child = language
-            .command()
+        Self::run(language.command(), secret, None)
+    }
+
+    /// Starts the example that answers, which knows `secret`. It says nothing of what it takes.
+    pub(crate) fn that_answers(language: Language, secret: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut command = installed(language, folder.path());
+        // It writes a line about each request, as examples do.
+        command.env("PORT", "0").stderr(Stdio::null());
+        Self::run(command, secret, Some(folder))
+    }
+
+    fn run(mut command: Command, secret: &str, folder: Option<TempDir>) -> Self {
+        let mut child = command
             .env("SECRET", secret)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -161,6 +221,7 @@ impl Bot {
             child,
             said,
             url: String::new(),
+            _folder: folder,
         };
         let (word, port) = bot.next();
         assert_eq!(word, "listening");

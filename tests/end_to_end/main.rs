@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod answers;
 mod auto_reply;
 mod bot;
 mod crashes;

@@ -12,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::FieldError;
-use read::Fields;
 
 mod content;
 mod event;
@@ -26,6 +25,7 @@ mod tests;
 pub use content::{BusinessCard, CaLink, Link, Location, Media, Miniprogram, Text};
 pub use event::EventMessage;
 pub use menu::{MenuItem, Msgmenu};
+pub(crate) use read::Fields;
 
 /// What stands under the name of its `msgtype`.
 trait Body: Sized {
@@ -72,7 +72,7 @@ macro_rules! outgoing {
             fn read_body(msgtype: &str, message: &Fields<'_>) -> Result<Self, FieldError> {
                 match msgtype {
                     $($msgtype => Body::read(&message.object($msgtype)?).map(Self::$variant),)+
-                    _ => Err(unknown(msgtype)),
+                    _ => Err(unknown(msgtype, message)),
                 }
             }
         }
@@ -141,8 +141,12 @@ impl Outgoing {
     ///
     /// [`FieldError`] names the field that is missing or of the wrong type, and never quotes what is to be said.
     pub fn from_json(message: &Value) -> Result<Self, FieldError> {
-        let message = Fields::of("", message)?;
-        Self::read_body(&message.string("msgtype")?, &message)
+        Self::read(&Fields::of("", message)?)
+    }
+
+    /// The same, from within other JSON.
+    pub(crate) fn read(message: &Fields<'_>) -> Result<Self, FieldError> {
+        Self::read_body(&message.string("msgtype")?, message)
     }
 }
 
@@ -160,9 +164,10 @@ impl From<String> for Outgoing {
     }
 }
 
-fn unknown(msgtype: &str) -> FieldError {
+fn unknown(msgtype: &str, message: &Fields<'_>) -> FieldError {
     let known = Outgoing::MSGTYPES.join(", ");
-    FieldError::malformed("msgtype", format!("{}is none of {known}", read::quoted(msgtype)))
+    let problem = format!("{}is none of {known}", read::quoted(msgtype));
+    FieldError::malformed(message.path_of("msgtype"), problem)
 }
 
 impl<'de> Deserialize<'de> for Outgoing {

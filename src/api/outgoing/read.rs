@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use super::super::FieldError;
 
 /// An object, and the path that led to it.
-pub(super) struct Fields<'v> {
+pub(crate) struct Fields<'v> {
     path: Box<str>,
     map: &'v Map<String, Value>,
 }
 
 impl<'v> Fields<'v> {
     /// The fields of `value`, which stands at `path`: the empty path for the whole.
-    pub(super) fn of(path: impl Into<Box<str>>, value: &'v Value) -> Result<Self, FieldError> {
+    pub(crate) fn of(path: impl Into<Box<str>>, value: &'v Value) -> Result<Self, FieldError> {
         let path = path.into();
         match value {
             Value::Object(map) => Ok(Self { path, map }),
@@ -25,11 +25,17 @@ impl<'v> Fields<'v> {
         }
     }
 
-    pub(super) fn object(&self, name: &str) -> Result<Self, FieldError> {
+    pub(crate) fn object(&self, name: &str) -> Result<Self, FieldError> {
         Self::of(self.path_of(name), self.required(name)?)
     }
 
-    pub(super) fn string(&self, name: &str) -> Result<String, FieldError> {
+    pub(crate) fn optional_object(&self, name: &str) -> Result<Option<Self>, FieldError> {
+        self.get(name)
+            .map(|value| Self::of(self.path_of(name), value))
+            .transpose()
+    }
+
+    pub(crate) fn string(&self, name: &str) -> Result<String, FieldError> {
         self.as_string(name, self.required(name)?)
     }
 
@@ -37,14 +43,14 @@ impl<'v> Fields<'v> {
         self.get(name).map(|value| self.as_string(name, value)).transpose()
     }
 
-    pub(super) fn number(&self, name: &str) -> Result<f64, FieldError> {
+    pub(crate) fn number(&self, name: &str) -> Result<f64, FieldError> {
         let value = self.required(name)?;
         let number = value.as_f64();
         number.ok_or_else(|| mismatch(self.path_of(name), "a number", value))
     }
 
     /// A flag, which WeCom writes as 0 or 1 and most languages as a boolean.
-    pub(super) fn optional_flag(&self, name: &str) -> Result<Option<bool>, FieldError> {
+    pub(crate) fn optional_flag(&self, name: &str) -> Result<Option<bool>, FieldError> {
         let flag = |value: &Value| match (value, value.as_u64()) {
             (Value::Bool(flag), _) => Ok(*flag),
             (_, Some(number @ (0 | 1))) => Ok(number == 1),
@@ -55,7 +61,7 @@ impl<'v> Fields<'v> {
     }
 
     /// The objects of a list. An absent one is empty.
-    pub(super) fn list(&self, name: &str) -> Result<Vec<Self>, FieldError> {
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<Self>, FieldError> {
         let path = self.path_of(name);
         let Some(value) = self.get(name) else {
             return Ok(Vec::new());
@@ -70,7 +76,7 @@ impl<'v> Fields<'v> {
         fields.collect()
     }
 
-    pub(super) fn path_of(&self, name: &str) -> Box<str> {
+    pub(crate) fn path_of(&self, name: &str) -> Box<str> {
         match &*self.path {
             "" => name.into(),
             path => format!("{path}.{name}").into(),

@@ -8,7 +8,7 @@ use crate::id::{AppName, ServicerUserid};
 use crate::store::StoreError;
 
 /// Messages that WeCom takes after each of the customer's.
-pub(super) const BUDGET: usize = 5;
+pub(in crate::handler) const BUDGET: usize = 5;
 
 /// Why something was not said.
 ///

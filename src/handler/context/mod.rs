@@ -37,6 +37,9 @@ pub use desk::Desk;
 pub use error::ReplyError;
 pub use failed::FailedReply;
 
+pub(super) use error::BUDGET;
+pub(super) use parts::parts;
+
 /// One attempt to hand one message to one handler. Cheap to clone; clones are the same attempt.
 #[derive(Clone)]
 pub struct Context(Arc<Attempted>);

@@ -9,7 +9,7 @@ const TEXT_BYTES: usize = 2048;
 /// The messages that `content` makes. Depends on nothing else: a later attempt must come to the same.
 ///
 /// Cut where it looks good, unless that takes more messages than there are.
-pub(super) fn parts(content: Outgoing) -> Vec<Outgoing> {
+pub(in crate::handler) fn parts(content: Outgoing) -> Vec<Outgoing> {
     let Outgoing::Text(text) = &content else {
         return vec![content];
     };

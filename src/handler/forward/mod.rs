@@ -8,6 +8,46 @@
 //! itself that it is overloaded, probably fails every message alike: three in a row are taken for an outage, in which no
 //! message uses up an attempt.
 //!
+//! # Answering
+//!
+//! A 2xx alone completes the message. With a body that is declared as JSON (`Content-Type: application/json`) the
+//! endpoint says what it wants said and done:
+//!
+//! ```json
+//! {
+//!   "replies": [
+//!     { "msgtype": "text", "text": { "content": "您的订单已发货。" } },
+//!     { "msgtype": "image", "image": { "media_id": "…" } }
+//!   ],
+//!   "transfer": { "service_state": 3, "servicer_userid": "LiMing" }
+//! }
+//! ```
+//!
+//! * `replies` are messages in WeCom's own form ([`Outgoing`](crate::api::Outgoing)), sent in order: at most five, of
+//!   which a text of more than 2,048 bytes takes several. WeCom takes five after each message of the customer's, within
+//!   48 hours.
+//! * `transfer` then hands the session over: `service_state` 2 to whoever takes it out of the pool, 3 to the colleague
+//!   `servicer_userid`, 1 to us. `"end": true` ends it instead.
+//! * `enter_session` and `session_status_change` are answered with the code that they brought: by one text or menu, the
+//!   welcome, within 20 seconds. If they brought none they cannot be answered: look for `welcome_code` or `msg_code` in
+//!   `data.event` before you do. What a colleague said cannot be answered either.
+//! * Each field may be missing or `null`, and others are passed over. JSON without any of them says nothing, and neither
+//!   does a body that is not declared as JSON: `ok` in plain text still completes the message. A web page does not.
+//!
+//! The answer is read whole and checked whole before anything is sent: up to 256 KiB, 128 levels deep. One that is
+//! broken, too long, or beyond WeCom's limits is a failed attempt whose reason names the field. So is one that WeCom
+//! cannot take now. What WeCom will never take becomes a dead letter at once. While a colleague has the session an
+//! answer is dropped, and the message counts as skipped.
+//!
+//! Whatever the failure, the endpoint is asked again, and each place in `replies` is filled once: what WeCom has accepted
+//! there stays, even if the endpoint answers something else by then, and the customer sees nothing twice. An attempt
+//! ends with its time-out, which runs while the endpoint thinks and while its replies are sent; what it answers later is
+//! not heard.
+//!
+//! [`answer_schema`] is the JSON Schema of it all. `examples/bots` holds a bot in Python and one in Node.
+//!
+//! # Distrust
+//!
 //! An endpoint may be hostile, or its address chosen by somebody who is. Its answers are read within limits of size and
 //! time and never unpacked, redirects are not followed, and with [`Reach::PublicOnly`] it cannot be anywhere but on the
 //! internet.
@@ -19,36 +59,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::{Context, Handler, HandlerError, Outcome};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::message::Message;
+use answer::{Answer, AnswerError};
 use connect::{Connector, Lookup, Resolver};
 
+mod answer;
 mod body;
 mod connect;
 mod public;
+mod response;
+mod schema;
 mod signature;
 mod tls;
 
 pub use public::{NotPublic, Reach};
+pub use schema::answer_schema;
 pub use signature::{SigningSecret, SigningSecretError};
 pub use tls::{Authorities, AuthoritiesError};
-
-/// How much of an answer's body is read, so that the connection can serve the next message; in bytes.
-const DRAIN_BYTES: usize = 64 * 1024;
-
-/// Longest time that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// Longest head of an answer, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -56,12 +94,6 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// How long an idle connection is kept. Shorter than the 5 s after which common servers (Node, uvicorn) close theirs:
 /// a request sent into a closing connection is a failed attempt.
 const IDLE_TIME: Duration = Duration::from_secs(4);
-
-/// Longest wait an endpoint may ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
-
-/// Shortest wait an endpoint may ask for: `Retry-After: 0` must not become a hot loop.
-const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -247,8 +279,15 @@ impl Handler for Forward {
             source: Box::new(failure),
         })?;
         let response = self.post(cx, body).await?;
-        let verdict = judge(&response, now);
-        drain(response.into_body(), cx.deadline()).await;
+        let verdict = response::judge(&response, now);
+        if verdict.is_ok() && answer::is_json(response.headers()) {
+            let answer = Answer::read(response.into_body()).await?;
+            return answer.carry_out(cx, message).await;
+        }
+        let beginning = response::drain(response.into_body(), cx.deadline()).await;
+        if verdict.is_ok() && response::is_web_page(&beginning) {
+            return Err(AnswerError::WebPage.into());
+        }
         verdict
     }
 }
@@ -264,61 +303,6 @@ enum Failure {
     Status(StatusCode),
     #[error("endpoint answered {}, and redirects are not followed", .0.as_u16())]
     Redirect(StatusCode),
-}
-
-fn judge(response: &Response<Incoming>, now: UnixMillis) -> Result<Outcome, HandlerError> {
-    let status = response.status();
-    let source = Box::new(if status.is_redirection() {
-        Failure::Redirect(status)
-    } else {
-        Failure::Status(status)
-    });
-    match status.as_u16() {
-        200..=299 => Ok(Outcome::Done),
-        410 | 422 => Err(HandlerError::Reject { source }),
-        429 | 502 | 503 | 504 => Err(HandlerError::Unavailable {
-            after: retry_after(response, now),
-            source,
-        }),
-        _ => Err(HandlerError::Retry {
-            after: retry_after(response, now),
-            source,
-        }),
-    }
-}
-
-/// The wait that `Retry-After` asks for, in seconds or until a date; kept between a second and an hour.
-fn retry_after(response: &Response<Incoming>, now: UnixMillis) -> Option<Duration> {
-    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let asked = match value.parse() {
-        Ok(secs) => Duration::from_secs(secs),
-        Err(_) => {
-            let date = httpdate::parse_http_date(value).ok()?;
-            date.duration_since(now.into()).unwrap_or_default()
-        }
-    };
-    Some(asked.clamp(SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER))
-}
-
-/// Reads what is left of the answer, within limits. The status has said all there is to know; what exceeds the limits
-/// costs only the connection.
-async fn drain(mut answer: Incoming, deadline: Instant) {
-    if answer.is_end_stream() {
-        return;
-    }
-    let reading = async {
-        let mut left = DRAIN_BYTES;
-        while let Some(Ok(frame)) = answer.frame().await {
-            let read = frame.data_ref().map_or(0, Bytes::len);
-            let Some(rest) = left.checked_sub(read) else {
-                break;
-            };
-            left = rest;
-        }
-    };
-    // Well before the deadline: what the endpoint has taken must not end as a timeout and be sent again.
-    let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-    let _ = timeout(patience.min(DRAIN_TIME), reading).await;
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, UnixMillis};
 use crate::handler::samples::{decoded, read};
 use crate::handler::{Attempt, Policy, Registration};
 use crate::id::{AccountKey, AppName, HandlerName, OpenKfid};
 
+mod answers;
 mod certificates;
 mod hostile;
 mod reach;
