@@ -33,7 +33,7 @@ signing_secret = "whsec_hushhushhushhushhushhushhushhushhushhushhush"
 /// A gateway in which nothing is wrong.
 const GATEWAY: &str = r#"
 [gateway]
-listen = "127.0.0.1:8081"
+listen = "127.0.0.1:8082"
 keys = ["hush5678901234567890123456789012"]
 "#;
 

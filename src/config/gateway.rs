@@ -35,7 +35,7 @@ pub(super) fn gateway(
     let listen = section.required(
         "listen",
         raw.listen,
-        "the address of its listener, such as \"127.0.0.1:8081\"",
+        "the address of its listener, such as \"127.0.0.1:8082\"",
     );
     let listen = listen.and_then(|text| address("listen", &text, section));
     if let (Some(listen), Some(server)) = (listen, server) {
