@@ -60,7 +60,7 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// The future is dropped at the [`deadline`](Context::deadline).
     ///
-    /// It may block its thread: each attempt has one to itself, unless the handler was registered
+    /// It may block its thread: an attempt that takes time has one to itself, unless the handler was registered
     /// [`on_shared_threads`](Registration::on_shared_threads). But a blocked thread cannot be interrupted. Beyond the
     /// deadline it counts as failing, yet its customer waits until it returns, because two messages of one customer are
     /// never handled at once, and it takes up one of the handler's [`concurrency`](Policy::concurrency) until then. What
