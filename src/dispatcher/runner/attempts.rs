@@ -16,7 +16,7 @@ const LENIENCE: Duration = Duration::from_secs(1);
 
 /// An attempt under way.
 pub(super) struct Running {
-    pub(super) delivery: Arc<Pending>,
+    pub(super) delivery: Pending,
     pub(super) trial: Trial,
     deadline: Instant,
     /// Has outlived its deadline, which the breaker knows.
@@ -42,16 +42,11 @@ impl Runner {
     }
 
     fn start_attempt(&mut self, delivery: Pending, now: Instant) {
-        let delivery = Arc::new(delivery);
-        let attempt = {
-            let (member, delivery) = (self.member.clone(), Arc::clone(&delivery));
-            async move {
-                let (letter, attempt) = (&delivery.letter, delivery.attempts.saturating_add(1));
-                member
-                    .registration()
-                    .attempt(&letter.account, letter.message(), attempt)
-                    .await
-            }
+        let (member, letter) = (self.member.clone(), Arc::clone(&delivery.letter));
+        let number = delivery.attempts.saturating_add(1);
+        let attempt = async move {
+            let registration = member.registration();
+            registration.attempt(&letter.account, letter.message(), number).await
         };
         self.crew.start(delivery.seq, attempt);
         let running = Running {

@@ -1,7 +1,5 @@
 //! What becomes of a delivery after an attempt.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::{Runner, Running};
@@ -23,8 +21,11 @@ impl Runner {
         match &verdict {
             Verdict::Retry { attempts, due } => {
                 let (attempts, due) = (*attempts, now + due.since(self.clock.now()));
-                let delivery = Arc::unwrap_or_clone(running.delivery);
-                self.lanes.try_again(Pending { attempts, ..delivery }, due, now);
+                let delivery = Pending {
+                    attempts,
+                    ..running.delivery
+                };
+                self.lanes.try_again(delivery, due, now);
             }
             Verdict::Done | Verdict::Dead { .. } => self.lanes.finished(delivery.lane, now),
         }
