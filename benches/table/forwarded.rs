@@ -185,11 +185,6 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
     let path = folder.path().join("kf.db");
     std::fs::copy(filled, &path).expect("a copy");
     let store = open(&path);
-    let name = HandlerName::new("bot").expect("a name");
-    let ids = store
-        .register_handlers(std::slice::from_ref(&name))
-        .await
-        .expect("a handler");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let policy = Policy::default();
     let settings = forward::Settings {
@@ -202,15 +197,27 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
     };
     assert_eq!(policy.concurrency, CONNECTIONS);
     let forward = Forward::new(settings, Arc::clone(&clock)).expect("a forwarder");
+    let name = HandlerName::new("bot").expect("a name");
     let registration = Registration::new(name, forward).with_policy(policy).on_shared_threads();
+    hand_out(&store, registration, &clock, receiver.all_taken()).await
+}
+
+/// Hands out what waits in `store` until all is `done`, and recorded; returns how long it took.
+pub(crate) async fn hand_out(
+    store: &Arc<dyn Store>,
+    registration: Registration,
+    clock: &Arc<dyn Clock>,
+    done: impl Future<Output = ()>,
+) -> Duration {
+    let names = [registration.name().clone()];
+    let ids = store.register_handlers(&names).await.expect("a handler");
     let roster = Arc::new(Roster::new([(ids[0], registration)]));
     let stop = CancellationToken::new();
-
-    let dispatcher = Dispatcher::new(&store, &roster, &clock, &dispatcher::Settings::default()).expect("a dispatcher");
+    let dispatcher = Dispatcher::new(store, &roster, clock, &dispatcher::Settings::default()).expect("a dispatcher");
 
     let began = Instant::now();
     let running = tokio::spawn(dispatcher.run(stop.clone()));
-    receiver.all_taken().await;
+    done.await;
     stop.cancel();
     running.await.expect("the dispatcher does not panic");
     let took = began.elapsed();

@@ -19,20 +19,18 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 use url::Url;
 use wecom_kf::api;
 use wecom_kf::clock::{Clock, SystemClock};
-use wecom_kf::dispatcher::{self, Dispatcher};
 use wecom_kf::handler::{
-    Context, Desk, Forward, Handler, HandlerError, Outcome, Policy, Registration, Roster, SigningSecret, forward,
+    Context, Desk, Forward, Handler, HandlerError, Outcome, Policy, Registration, SigningSecret, forward,
 };
 use wecom_kf::id::{AppName, ExternalUserid, HandlerName};
 use wecom_kf::message::Message;
 use wecom_kf::simulator::samples;
 use wecom_kf::simulator::{Account, Bells, Draft, Settings, Simulator};
 
-use crate::forwarded::{fill, open};
+use crate::forwarded::{fill, hand_out, open};
 use crate::latency::{PAUSE, Scene, millis};
 use crate::line::{Goal, Line, Pair, Unit, quantile};
 use crate::serve::{self, Count};
@@ -194,11 +192,6 @@ async fn ours(filled: &Path, bot: &Url) -> Duration {
     let path = folder.path().join("kf.db");
     std::fs::copy(filled, &path).expect("a copy");
     let store = open(&path);
-    let name = HandlerName::new("bot").expect("a name");
-    let ids = store
-        .register_handlers(std::slice::from_ref(&name))
-        .await
-        .expect("a handler");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = client(&wecom);
     client.ensure_access_token().await.expect("an access token");
@@ -206,21 +199,11 @@ async fn ours(filled: &Path, bot: &Url) -> Duration {
         .with_client(AppName::new("main").expect("a name"), client)
         .with_store(Arc::clone(&store));
     let count = Count::up_to(CUSTOMERS);
+    let name = HandlerName::new("bot").expect("a name");
     let registration = Registration::new(name, Counted(forwarder(bot), Arc::clone(&count)))
         .on_shared_threads()
         .at_desk(Arc::new(desk));
-    let roster = Arc::new(Roster::new([(ids[0], registration)]));
-    let stop = CancellationToken::new();
-    let dispatcher = Dispatcher::new(&store, &roster, &clock, &dispatcher::Settings::default()).expect("a dispatcher");
-
-    let began = Instant::now();
-    let running = tokio::spawn(dispatcher.run(stop.clone()));
-    count.reached().await;
-    stop.cancel();
-    running.await.expect("the dispatcher does not panic");
-    let took = began.elapsed();
-    let backlog = store.backlog().await.expect("a backlog");
-    assert_eq!((backlog[0].pending, backlog[0].dead), (0, 0), "all of it is recorded");
+    let took = hand_out(&store, registration, &clock, count.reached()).await;
     assert_eq!(wecom.counts().replies, CUSTOMERS as u64, "everybody was answered");
     wecom.stop().await;
     took

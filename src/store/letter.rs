@@ -1,10 +1,10 @@
 //! A stored message, as it is handed to handlers.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
+use super::bodiless_debug;
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, Msgid};
 use crate::message::Message;
@@ -42,12 +42,4 @@ impl Letter {
     }
 }
 
-/// Without the body: it holds what people wrote and who they are.
-impl fmt::Debug for Letter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Letter")
-            .field("account", &self.account)
-            .field("msgid", &self.msgid)
-            .finish_non_exhaustive()
-    }
-}
+bodiless_debug!(Letter: account, msgid);
