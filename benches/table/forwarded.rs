@@ -34,7 +34,7 @@ use wecom_kf::id::{AccountKey, AppName, HandlerName};
 use wecom_kf::message::Message;
 use wecom_kf::simulator::samples::{self, Chatter};
 use wecom_kf::simulator::{Account, Bells, Said, Settings, Simulator};
-use wecom_kf::store::{self, Commit, Lane, NewMessage, Page, PageEnds, Store};
+use wecom_kf::store::{self, Commit, Fence, Lane, NewMessage, Page, PageEnds, Store};
 
 use crate::line::{Goal, Line, Pair, Unit};
 use crate::serve;
@@ -184,7 +184,7 @@ async fn ours(filled: &Path, receiver: &Receiver) -> Duration {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("kf.db");
     std::fs::copy(filled, &path).expect("a copy");
-    let store = open(&path);
+    let store = open(&path).await;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let policy = Policy::default();
     let settings = forward::Settings {
@@ -227,19 +227,23 @@ pub(crate) async fn hand_out(
 }
 
 /// Opens the store at `path`.
-pub(crate) fn open(path: &Path) -> Arc<dyn Store> {
+pub(crate) async fn open(path: &Path) -> Arc<dyn Store> {
     let url = format!("sqlite://{}", path.display());
-    store::open(&store::Settings::new(url)).expect("a store")
+    store::open(&store::Settings::new(url)).await.expect("a store")
 }
 
 /// Makes a store at `path` in which what was `said` waits for the handler `bot`.
 pub(crate) async fn fill(path: &Path, said: &[Arc<Said>]) {
-    let store = open(path);
+    let store = open(path).await;
     let name = HandlerName::new("bot").expect("a name");
     let ids = store.register_handlers(&[name]).await.expect("a handler");
     let clock = SystemClock;
     let account = AccountKey::new(AppName::new("main").expect("a name"), said[0].open_kfid.clone());
-    let mut claim = store.claim(&account, clock.now()).await.expect("a claim");
+    let mut claim = store
+        .claim(&account, Fence::FIRST, clock.now())
+        .await
+        .expect("a claim")
+        .expect("nobody else pulls it");
     for (number, said) in said.chunks(PAGE).enumerate() {
         let message = |said: &Arc<Said>| {
             let body: Arc<RawValue> = RawValue::from_string(said.raw.to_string()).expect("JSON").into();

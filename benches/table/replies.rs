@@ -191,7 +191,7 @@ async fn ours(filled: &Path, bot: &Url) -> Duration {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("kf.db");
     std::fs::copy(filled, &path).expect("a copy");
-    let store = open(&path);
+    let store = open(&path).await;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = client(&wecom);
     client.ensure_access_token().await.expect("an access token");

@@ -81,7 +81,8 @@ impl Builder {
         let store = store::open(&store::Settings {
             url: config.store.url,
             durability: config.store.durability,
-        })?;
+        })
+        .await?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
 

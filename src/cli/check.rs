@@ -96,7 +96,7 @@ async fn check_store(config: &Config, report: &mut Report) {
         };
     }
     let looked = async {
-        let store = store::open_operator(&store::Settings::new(url))?;
+        let store = store::open_operator(&store::Settings::new(url)).await?;
         store.check().await?;
         store.backlog().await
     };

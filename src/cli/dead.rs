@@ -132,8 +132,8 @@ fn unknown(id: &DeadId) -> anyhow::Error {
 
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Config { store, handlers, .. } = options.config.load()?;
-    let store = store::open_operator(&store::Settings::new(store.url))?;
     super::runtime()?.block_on(async {
+        let store = store::open_operator(&store::Settings::new(store.url)).await?;
         match options.action {
             Action::List { handler, limit } => {
                 for letter in store.dead_letters(DeadSelect { handler, seq: None }, limit).await? {

@@ -30,8 +30,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         bail!("handler {name} is in the config: take it out and restart the server first");
     }
     let settings = store::Settings::new(config.store.url);
-    let store = store::open_operator(&settings)?;
     super::runtime()?.block_on(async {
+        let store = store::open_operator(&settings).await?;
         let backlog = store.backlog().await?;
         let known = backlog.iter().find(|owed| owed.handler == *name);
         let owed = known.with_context(|| format!("no handler was ever called {name}"))?;

@@ -5,9 +5,12 @@
 //!
 //! * a page's messages, their deliveries and the cursor that follows them become durable together or not at all;
 //! * a page commits only over the cursor and under the fence it was pulled with;
+//! * a retry and a burial are recorded only under the fence of the shard they were decided under;
 //! * one row per app, account and msgid, however often WeCom repeats it;
 //! * a delivery row exists only while work is owed: no row means done;
-//! * sequence numbers grow in the order of commits and are never given twice, also after pruning.
+//! * sequence numbers grow, within a shard, in the order of commits and are never given twice, also after pruning.
+//!
+//! A store that several processes share also tells them who does what: see [`Shared`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,22 +23,26 @@ use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
 
 mod error;
 mod lane;
+mod lease;
 mod letter;
 mod news;
 mod open;
 mod page;
 mod reply;
 mod room;
+mod shared;
 mod sqlite;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
+pub use lease::{Fence, Lease, Quota, Right, Tenure};
 pub use letter::Letter;
 pub use news::{Bell, News};
 pub use open::{Durability, Settings, open, open_operator};
 pub use page::{Claim, Commit, FirstPull, Intake, NewMessage, Page, PageEnds, Stored};
 pub use reply::SentReply;
 pub use room::Room;
+pub use shared::Shared;
 
 /// How many deliveries of one customer [`Store::pending_urgent`] reads at most.
 pub const URGENT_REACH: usize = 100;
@@ -60,9 +67,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// numbers grow by one per account.
     async fn record_wake_ups(&self, wake_ups: Vec<WakeUp>) -> Result<Vec<u64>, StoreError>;
 
-    /// Takes the sole right to pull `account`, creating it if it is new. Earlier claims of the same account can no
-    /// longer commit.
-    async fn claim(&self, account: &AccountKey, now: UnixMillis) -> Result<Claim, StoreError>;
+    /// Claims `account` to pull it, creating it if it is new. Earlier claims of the same account can no longer commit.
+    /// `None` if somebody else has taken the right to pull it since it was taken `under` that fence.
+    async fn claim(&self, account: &AccountKey, under: Fence, now: UnixMillis) -> Result<Option<Claim>, StoreError>;
 
     /// Commits a page: its messages, their deliveries and the cursor after it, together. A message already stored is
     /// left alone and gets no second delivery.
@@ -93,7 +100,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Vec<Pending>, StoreError>;
 
     /// Records how attempts ended, all of them together. Naming a delivery that is no longer owed changes nothing.
-    async fn finish(&self, finished: Vec<Finish>) -> Result<(), StoreError>;
+    ///
+    /// What is done is done, whoever says so; a retry or a burial counts only if nobody else has taken the shard since.
+    /// Returns how many were refused for that.
+    async fn finish(&self, finished: Vec<Finish>) -> Result<u64, StoreError>;
 
     /// Forgets up to `limit` deliveries owed to `handler`, as if it had never been owed them. Returns how many there were.
     /// Meant for a handler that nobody runs any more.
@@ -144,6 +154,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Hears of shards that got new work from now on. At first every shard is news.
     fn news(&self) -> News;
+
+    /// How the work is shared with other processes; `None` if nobody else can have the store open, and everything is
+    /// this process's to do.
+    fn shared(&self) -> Option<&dyn Shared>;
 }
 
 /// A handler's number in the store.
@@ -197,6 +211,8 @@ pub struct AccountState {
     pub account: AccountKey,
     /// When a pull last reached the end; `None` if none ever did.
     pub pulled_at: Option<UnixMillis>,
+    /// Number of its newest wake-up, answered or not; 0 if there was none.
+    pub newest_wake_up: u64,
     /// Latest wake-up that no finished pull has answered.
     pub wake_up: Option<UnansweredWakeUp>,
 }
@@ -251,6 +267,8 @@ pub struct Finish {
     pub shard: Shard,
     /// Message that was tried.
     pub seq: Seq,
+    /// Fence of the shard when the attempt began.
+    pub under: Fence,
     /// What becomes of the delivery.
     pub verdict: Verdict,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
+
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
 
@@ -35,13 +37,12 @@ pub enum Durability {
 /// Opens the store to serve from it: creates it if it is new, brings an older one up to date, and keeps every other
 /// process from serving from it until it is dropped.
 ///
-/// Blocks while it reads and writes files: call it before anything is served.
-///
 /// # Errors
 ///
 /// [`StoreError::Open`] with the cause and what to do about it.
-pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    settings.connect(|path| SqliteStore::open(path, settings.durability))
+pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    let durability = settings.durability;
+    settings.connect(move |path| SqliteStore::open(path, durability)).await
 }
 
 /// Opens the store beside a process that may be serving from it, to look at dead letters and to act on them.
@@ -51,8 +52,8 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
 /// # Errors
 ///
 /// [`StoreError::Open`] if there is no store yet, or none of this version.
-pub fn open_operator(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    settings.connect(SqliteStore::open_operator)
+pub async fn open_operator(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    settings.connect(SqliteStore::open_operator).await
 }
 
 impl Settings {
@@ -64,16 +65,19 @@ impl Settings {
         }
     }
 
-    fn connect<P: fmt::Display>(
+    async fn connect<P: fmt::Display + Send + 'static>(
         &self,
-        open: impl FnOnce(&Path) -> Result<SqliteStore, P>,
+        open: impl FnOnce(&Path) -> Result<SqliteStore, P> + Send + 'static,
     ) -> Result<Arc<dyn Store>, StoreError> {
         let refuse = |problem: String| StoreError::Open {
             url: self.without_password(),
             problem,
         };
-        let path = self.path().map_err(|problem| refuse(problem.to_owned()))?;
-        let store = open(path).map_err(|problem| refuse(problem.to_string()))?;
+        let path = self.path().map_err(|problem| refuse(problem.to_owned()))?.to_owned();
+        let opened = spawn_blocking(move || open(&path))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let store = opened.map_err(|problem| refuse(problem.to_string()))?;
         Ok(Arc::new(store))
     }
 
@@ -114,28 +118,28 @@ impl fmt::Debug for Settings {
 mod tests {
     use super::*;
 
-    fn refusal(url: &str) -> String {
-        open(&Settings::new(url)).unwrap_err().to_string()
+    async fn refusal(url: &str) -> String {
+        open(&Settings::new(url)).await.unwrap_err().to_string()
     }
 
-    #[test]
-    fn an_address_that_is_no_file_is_refused_with_what_to_write() {
+    #[tokio::test]
+    async fn an_address_that_is_no_file_is_refused_with_what_to_write() {
         for url in ["", "data/x.db", "mysql://host/db", "sqlite:x.db", "sqlite://"] {
-            let text = refusal(url);
+            let text = refusal(url).await;
             assert!(text.contains("sqlite://") && !text.contains('\n'), "{url}: {text}");
         }
-        assert!(refusal("sqlite://x.db?mode=ro").contains("takes no options"));
+        assert!(refusal("sqlite://x.db?mode=ro").await.contains("takes no options"));
     }
 
-    #[test]
-    fn a_password_in_the_address_is_never_shown() {
+    #[tokio::test]
+    async fn a_password_in_the_address_is_never_shown() {
         let settings = Settings::new("mysql://user:hunter2@h@host/db");
         let shown = format!("{settings:?}");
         assert!(
             shown.contains(r#"url: "mysql://host/db""#) && !shown.contains("hunter2"),
             "{shown}"
         );
-        assert!(!refusal(&settings.url).contains("hunter2"));
-        assert!(!refusal("user:hunter2").contains("hunter2"));
+        assert!(!refusal(&settings.url).await.contains("hunter2"));
+        assert!(!refusal("user:hunter2").await.contains("hunter2"));
     }
 }

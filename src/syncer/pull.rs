@@ -16,7 +16,7 @@ use crate::handler::Roster;
 use crate::id::{AccountKey, CallbackToken};
 use crate::metric;
 use crate::span;
-use crate::store::{Claim, Commit, Intake, Page, PageEnds, Store, StoreError};
+use crate::store::{Claim, Commit, Fence, Intake, Page, PageEnds, Store, StoreError};
 
 /// Pages after which a pull lets other accounts have a turn.
 const PAGES_PER_TURN: u32 = 10;
@@ -185,9 +185,10 @@ impl Pull {
         let claim = self
             .source
             .store
-            .claim(&self.account, self.source.clock.now())
+            .claim(&self.account, Fence::FIRST, self.source.clock.now())
             .await
-            .map_err(End::Store)?;
+            .map_err(End::Store)?
+            .ok_or(End::Superseded)?;
         self.claim = Some(claim.clone());
         Ok(claim)
     }

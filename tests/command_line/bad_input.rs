@@ -172,7 +172,7 @@ async fn a_second_process_on_one_store_is_refused_until_the_first_is_gone() {
 async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     let stage = Stage::new("").await;
     let url = format!("sqlite://{}", stage.store().display());
-    drop(store::open(&store::Settings::new(url)).unwrap());
+    drop(store::open(&store::Settings::new(url)).await.unwrap());
     let version = |set: &str| -> i64 {
         let conn = Connection::open(stage.store()).unwrap();
         conn.execute_batch(set).unwrap();

@@ -7,17 +7,17 @@ use serde_json::value::RawValue;
 use wecom_kf::clock::UnixMillis;
 use wecom_kf::id::{AccountKey, AppName, HandlerName, Msgid, OpenKfid};
 use wecom_kf::store::{
-    Claim, Commit, Finish, HandlerId, Intake, Lane, NewMessage, News, Page, PageEnds, Pending, Position, Seq, Shard,
-    ShardSet, Store, Stored, Verdict,
+    Claim, Commit, Fence, Finish, HandlerId, Intake, Lane, NewMessage, News, Page, PageEnds, Pending, Position, Seq,
+    Shard, ShardSet, Store, Stored, Verdict,
 };
 
 /// A place where one kind of store can be opened, closed and opened again.
 pub(crate) trait Bench: Default + Send + Sync {
     /// Opens the store to serve from it.
-    fn open(&self) -> Arc<dyn Store>;
+    fn open(&self) -> impl Future<Output = Arc<dyn Store>> + Send;
 
     /// Opens it as an operator's command would, beside the server.
-    fn open_operator(&self) -> Arc<dyn Store>;
+    fn open_operator(&self) -> impl Future<Output = Arc<dyn Store>> + Send;
 
     /// What another process would find if all those that have the store open were killed now.
     fn killed(&self) -> Self;
@@ -98,7 +98,7 @@ pub(crate) async fn assert_superseded(store: &Arc<dyn Store>, page: Page) {
 
 /// Stores `messages` on `wk1`, whatever its cursor.
 pub(crate) async fn store_messages(store: &Arc<dyn Store>, messages: Vec<NewMessage>) -> Vec<Intake> {
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     let again = claim
         .cursor
         .as_deref()
@@ -142,6 +142,7 @@ pub(crate) fn finish(handler: HandlerId, delivery: &Pending, verdict: Verdict) -
         handler,
         shard: delivery.lane.shard(),
         seq: delivery.seq,
+        under: Fence::FIRST,
         verdict,
     }
 }

@@ -31,13 +31,13 @@ async fn listed(store: &Arc<dyn Store>, select: DeadSelect) -> Vec<String> {
 }
 
 pub(crate) async fn a_dead_letter_tells_what_was_given_up_and_why(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let message = text("m1", "wm1", &[bot]);
     store_messages(&store, vec![message.clone()]).await;
     let seqs = bury_all(&store, bot).await;
     assert!(owed(&store, bot).await.is_empty());
-    let letters = bench.killed().open().dead_letters(ALL, 10).await.unwrap();
+    let letters = bench.killed().open().await.dead_letters(ALL, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
     let letter = &letters[0];
     assert_eq!(letter.handler, handler("bot"));
@@ -52,7 +52,7 @@ pub(crate) async fn a_dead_letter_tells_what_was_given_up_and_why(bench: &impl B
 }
 
 pub(crate) async fn dead_letters_come_oldest_death_first(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let messages = ["m1", "m2", "m3"].map(|msgid| text(msgid, msgid, &[bot]));
     store_messages(&store, messages.to_vec()).await;
@@ -64,7 +64,7 @@ pub(crate) async fn dead_letters_come_oldest_death_first(bench: &impl Bench) {
 }
 
 pub(crate) async fn dead_letters_are_selected_by_handler_and_number(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let [bot, crm] = [register(&store, "bot").await, register(&store, "crm").await];
     store_messages(&store, vec![text("m1", "wm1", &[bot, crm]), text("m2", "wm1", &[bot])]).await;
     let seqs = bury_all(&store, bot).await;
@@ -88,7 +88,7 @@ pub(crate) async fn dead_letters_are_selected_by_handler_and_number(bench: &impl
 }
 
 pub(crate) async fn a_replayed_letter_is_owed_afresh(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let messages = vec![text("m1", "wm1", &[bot]), urgent("m2", "wm2", &[bot])];
     let shards: ShardSet = messages.iter().map(|message| message.lane.shard()).collect();
@@ -102,7 +102,7 @@ pub(crate) async fn a_replayed_letter_is_owed_afresh(bench: &impl Bench) {
     assert_eq!(heard(&news).await, shards);
 
     assert!(listed(&store, ALL).await.is_empty());
-    let again = owed(&bench.killed().open(), bot).await;
+    let again = owed(&bench.killed().open().await, bot).await;
     assert_eq!(again.len(), 2);
     for (was, is) in before.iter().zip(&again) {
         assert_eq!((was.seq, was.lane, was.urgent), (is.seq, is.lane, is.urgent));
@@ -117,13 +117,13 @@ pub(crate) async fn a_replayed_letter_is_owed_afresh(bench: &impl Bench) {
 }
 
 pub(crate) async fn another_process_sees_that_letters_were_replayed(bench: &impl Bench) {
-    let server = bench.open();
+    let server = bench.open().await;
     let bot = register(&server, "bot").await;
     store_messages(&server, vec![text("m1", "wm1", &[bot])]).await;
     bury_all(&server, bot).await;
     let seen = server.replays().await.unwrap();
 
-    let operator = bench.open_operator();
+    let operator = bench.open_operator().await;
     assert_eq!(listed(&operator, ALL).await, ["bot m1"]);
     assert_eq!(operator.replay_dead(ALL, NOW).await.unwrap(), 1);
     drop(operator);
@@ -136,7 +136,7 @@ pub(crate) async fn another_process_sees_that_letters_were_replayed(bench: &impl
 }
 
 pub(crate) async fn a_dropped_letter_is_gone_and_its_message_stays(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
     bury_all(&store, bot).await;

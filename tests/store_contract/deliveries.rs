@@ -10,14 +10,14 @@ use crate::bench::{
 };
 
 pub(crate) async fn handlers_keep_their_ids(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let ids = store
         .register_handlers(&[handler("bot"), handler("crm")])
         .await
         .unwrap();
     assert_ne!(ids[0], ids[1]);
     drop(store);
-    let store = bench.open();
+    let store = bench.open().await;
     let again = store
         .register_handlers(&[handler("new"), handler("crm"), handler("bot")])
         .await
@@ -27,7 +27,7 @@ pub(crate) async fn handlers_keep_their_ids(bench: &impl Bench) {
 }
 
 pub(crate) async fn a_new_handler_gets_only_what_is_stored_later(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
     let crm = register(&store, "crm").await;
@@ -43,7 +43,7 @@ pub(crate) async fn a_new_handler_gets_only_what_is_stored_later(bench: &impl Be
 }
 
 pub(crate) async fn pending_comes_in_order_behind_each_position(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let (near, far) = (neighbours(2), stranger());
     let messages = vec![
@@ -72,7 +72,7 @@ pub(crate) async fn pending_comes_in_order_behind_each_position(bench: &impl Ben
 }
 
 pub(crate) async fn pending_tells_what_was_stored(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let (plain, welcome) = (text("m1", "wm1", &[bot]), urgent("m2", "wm2", &[bot]));
     store_messages(&store, vec![plain.clone(), welcome.clone()]).await;
@@ -91,7 +91,7 @@ pub(crate) async fn pending_tells_what_was_stored(bench: &impl Bench) {
 }
 
 pub(crate) async fn urgent_ones_come_with_what_their_customers_are_owed_before(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let [bot, crm] = [register(&store, "bot").await, register(&store, "crm").await];
     let customers = neighbours(3);
     let [alice, bob, carol] = [0, 1, 2].map(|n| customers[n].as_str());
@@ -137,7 +137,7 @@ pub(crate) async fn urgent_ones_come_with_what_their_customers_are_owed_before(b
 }
 
 pub(crate) async fn urgent_ones_are_read_for_so_many_customers_of_each_shard(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let (near, far) = (neighbours(3), stranger());
     let messages = vec![
@@ -155,7 +155,7 @@ pub(crate) async fn urgent_ones_are_read_for_so_many_customers_of_each_shard(ben
 }
 
 pub(crate) async fn a_customer_who_is_owed_too_much_before_is_left_out_of_the_urgent(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let customers = neighbours(2);
     let mut messages: Vec<_> = (0..URGENT_REACH)
@@ -175,7 +175,7 @@ pub(crate) async fn a_customer_who_is_owed_too_much_before_is_left_out_of_the_ur
 }
 
 pub(crate) async fn what_is_done_is_no_longer_owed(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let [bot, crm] = [register(&store, "bot").await, register(&store, "crm").await];
     let both = [bot, crm];
     store_messages(&store, vec![text("m1", "wm1", &both), text("m2", "wm2", &both)]).await;
@@ -185,13 +185,13 @@ pub(crate) async fn what_is_done_is_no_longer_owed(bench: &impl Bench) {
         .await
         .unwrap();
     let left = bench.killed();
-    let store = left.open();
+    let store = left.open().await;
     assert_eq!(msgids(&owed(&store, bot).await), ["m2"]);
     assert_eq!(msgids(&owed(&store, crm).await), ["m1", "m2"]);
 }
 
 pub(crate) async fn a_retry_is_owed_later_also_after_a_restart(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[bot]), text("m2", "wm1", &[bot])]).await;
     let deliveries = owed(&store, bot).await;
@@ -199,7 +199,7 @@ pub(crate) async fn a_retry_is_owed_later_also_after_a_restart(bench: &impl Benc
     let retry = Verdict::Retry { attempts: 3, due };
     store.finish(vec![finish(bot, &deliveries[0], retry)]).await.unwrap();
     drop(store);
-    let store = bench.open();
+    let store = bench.open().await;
     let again = owed(&store, bot).await;
     assert_eq!((again[0].attempts, again[0].due), (3, due));
     assert_eq!((again[1].attempts, again[1].due), (0, deliveries[1].due));
@@ -207,7 +207,7 @@ pub(crate) async fn a_retry_is_owed_later_also_after_a_restart(bench: &impl Benc
 }
 
 pub(crate) async fn naming_what_is_not_owed_changes_nothing(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let [bot, crm] = [register(&store, "bot").await, register(&store, "crm").await];
     store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
     let deliveries = owed(&store, bot).await;
@@ -234,7 +234,7 @@ pub(crate) async fn naming_what_is_not_owed_changes_nothing(bench: &impl Bench) 
 }
 
 pub(crate) async fn backlog_counts_handlers_no_longer_configured(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let [bot, gone] = [register(&store, "bot").await, register(&store, "gone").await];
     let both = [bot, gone];
     let messages = vec![
@@ -250,7 +250,7 @@ pub(crate) async fn backlog_counts_handlers_no_longer_configured(bench: &impl Be
         .unwrap();
     drop(store);
 
-    let store = bench.open();
+    let store = bench.open().await;
     store
         .register_handlers(&[handler("bot"), handler("idle")])
         .await
@@ -268,7 +268,7 @@ pub(crate) async fn backlog_counts_handlers_no_longer_configured(bench: &impl Be
 }
 
 pub(crate) async fn what_is_owed_to_one_handler_can_be_forgotten_step_by_step(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let [bot, gone] = [register(&store, "bot").await, register(&store, "gone").await];
     let both = [bot, gone];
     let near = neighbours(3);

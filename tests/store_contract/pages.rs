@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wecom_kf::store::{HandlerId, Intake, NewMessage, Page, Seq, ShardSet, Store, Verdict};
+use wecom_kf::store::{Fence, HandlerId, Intake, NewMessage, Page, Seq, ShardSet, Store, Verdict};
 
 use crate::bench::{
     Bench, NOW, account, assert_superseded, commit, finish, heard, json, msgids, neighbours, owed, page, register,
@@ -12,28 +12,36 @@ use crate::bench::{
 };
 
 pub(crate) async fn a_page_and_its_cursor_become_durable_together(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     assert_eq!(claim.cursor, None);
     let before = bench.killed();
     let stored = commit(&store, page(&claim, "c1", vec![text("m1", "wm1", &[bot])])).await;
     assert_eq!(stored.claim.cursor.as_deref(), Some("c1"));
     let after = bench.killed();
 
-    let store = before.open();
-    assert_eq!(store.claim(&account("wk1"), NOW).await.unwrap().cursor, None);
+    let store = before.open().await;
+    assert_eq!(
+        store
+            .claim(&account("wk1"), Fence::FIRST, NOW)
+            .await
+            .unwrap()
+            .unwrap()
+            .cursor,
+        None
+    );
     assert!(owed(&store, bot).await.is_empty());
-    let store = after.open();
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let store = after.open().await;
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     assert_eq!(claim.cursor.as_deref(), Some("c1"));
     assert_eq!(msgids(&owed(&store, bot).await), ["m1"]);
 }
 
 pub(crate) async fn a_page_over_another_cursor_changes_nothing(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
-    let first = store.claim(&account("wk1"), NOW).await.unwrap();
+    let first = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     let second = commit(&store, page(&first, "c1", vec![])).await.claim;
     assert_superseded(&store, page(&first, "x", vec![text("late", "wm1", &[bot])])).await;
     assert!(owed(&store, bot).await.is_empty());
@@ -42,11 +50,11 @@ pub(crate) async fn a_page_over_another_cursor_changes_nothing(bench: &impl Benc
 }
 
 pub(crate) async fn an_older_claim_cannot_commit(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
-    let old = store.claim(&account("wk1"), NOW).await.unwrap();
-    let new = store.claim(&account("wk1"), NOW).await.unwrap();
-    let other = store.claim(&account("wk2"), NOW).await.unwrap();
+    let old = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
+    let new = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
+    let other = store.claim(&account("wk2"), Fence::FIRST, NOW).await.unwrap().unwrap();
     assert_superseded(&store, page(&old, "c1", vec![text("old", "wm1", &[bot])])).await;
     assert!(owed(&store, bot).await.is_empty());
     commit(&store, page(&new, "c1", vec![text("new", "wm1", &[bot])])).await;
@@ -55,31 +63,31 @@ pub(crate) async fn an_older_claim_cannot_commit(bench: &impl Bench) {
 }
 
 pub(crate) async fn a_page_without_a_next_cursor_leaves_the_cursor(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     let claim = commit(&store, page(&claim, "c1", vec![])).await.claim;
     let nowhere = Page {
         next_cursor: None,
         ..page(&claim, "", vec![text("m1", "wm1", &[bot])])
     };
     let stale = Page {
-        claim: store.claim(&account("wk2"), NOW).await.unwrap(),
+        claim: store.claim(&account("wk2"), Fence::FIRST, NOW).await.unwrap().unwrap(),
         ..nowhere.clone()
     };
     let stored = commit(&store, nowhere).await;
     assert_eq!(stored.claim.cursor.as_deref(), Some("c1"));
     assert_eq!(msgids(&owed(&store, bot).await), ["m1"]);
 
-    store.claim(&account("wk2"), NOW).await.unwrap();
+    store.claim(&account("wk2"), Fence::FIRST, NOW).await.unwrap().unwrap();
     assert_superseded(&store, stale).await;
 }
 
 pub(crate) async fn a_page_that_fails_half_way_changes_nothing(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
-    let other = store.claim(&account("wk2"), NOW).await.unwrap();
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
+    let other = store.claim(&account("wk2"), Fence::FIRST, NOW).await.unwrap().unwrap();
     let unregistered = HandlerId(bot.0 + 1);
     let broken = vec![text("m1", "wm1", &[bot]), text("m2", "wm1", &[unregistered])];
     // Side by side, so that a store that commits in groups may put them into one.
@@ -95,7 +103,7 @@ pub(crate) async fn a_page_that_fails_half_way_changes_nothing(bench: &impl Benc
 }
 
 pub(crate) async fn a_message_is_stored_once_however_often_it_comes(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let message = text("m1", "wm1", &[bot]);
     let twice = vec![message.clone(), message.clone(), text("m2", "wm1", &[bot])];
@@ -111,13 +119,13 @@ pub(crate) async fn a_message_is_stored_once_however_often_it_comes(bench: &impl
         .await
         .unwrap();
     drop(store);
-    let store = bench.open();
+    let store = bench.open().await;
     assert_eq!(store_messages(&store, vec![message]).await, [Intake::Repeated]);
     assert_eq!(msgids(&owed(&store, bot).await), ["m2"]);
 }
 
 pub(crate) async fn a_message_with_another_body_does_not_replace_the_first(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let first = text("m1", "wm1", &[bot]);
     let second = NewMessage {
@@ -135,10 +143,14 @@ pub(crate) async fn a_message_with_another_body_does_not_replace_the_first(bench
 }
 
 pub(crate) async fn the_same_msgid_on_two_accounts_is_two_messages(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     for open_kfid in ["wk1", "wk2"] {
-        let claim = store.claim(&account(open_kfid), NOW).await.unwrap();
+        let claim = store
+            .claim(&account(open_kfid), Fence::FIRST, NOW)
+            .await
+            .unwrap()
+            .unwrap();
         let stored = commit(&store, page(&claim, "c1", vec![text("m1", "wm1", &[bot])])).await;
         assert_eq!(stored.messages, [Intake::New]);
     }
@@ -151,7 +163,7 @@ pub(crate) async fn the_same_msgid_on_two_accounts_is_two_messages(bench: &impl 
 }
 
 pub(crate) async fn history_is_stored_without_being_owed(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     assert_eq!(
         store_messages(&store, vec![text("old", "wm1", &[])]).await,
@@ -167,7 +179,7 @@ pub(crate) async fn history_is_stored_without_being_owed(bench: &impl Bench) {
 pub(crate) async fn numbers_grow_and_are_never_given_twice(bench: &impl Bench) {
     let mut given: Vec<Seq> = Vec::new();
     for round in 0..3 {
-        let store = bench.open();
+        let store = bench.open().await;
         let bot = register(&store, "bot").await;
         let messages = (0..3).map(|n| text(&format!("m{round}{n}"), &format!("wm{n}"), &[bot]));
         store_messages(&store, messages.collect()).await;
@@ -186,7 +198,7 @@ pub(crate) async fn numbers_grow_and_are_never_given_twice(bench: &impl Bench) {
 pub(crate) async fn concurrent_commits_are_all_durable(bench: &impl Bench) {
     const ACCOUNTS: usize = 40;
     const PAGES: usize = 5;
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let pullers: Vec<_> = (0..ACCOUNTS)
         .map(|n| tokio::spawn(pull(Arc::clone(&store), bot, format!("wk{n}"))))
@@ -195,7 +207,7 @@ pub(crate) async fn concurrent_commits_are_all_durable(bench: &impl Bench) {
         puller.await.unwrap();
     }
     let left = bench.killed();
-    let store = left.open();
+    let store = left.open().await;
     let deliveries = owed(&store, bot).await;
     let seqs: HashSet<_> = deliveries.iter().map(|delivery| delivery.seq).collect();
     assert_eq!(seqs.len(), ACCOUNTS * PAGES);
@@ -204,12 +216,16 @@ pub(crate) async fn concurrent_commits_are_all_durable(bench: &impl Bench) {
         let of_account = deliveries.iter().filter(|delivery| delivery.letter.account == account);
         let order: Vec<_> = of_account.map(|delivery| delivery.letter.msgid.as_str()).collect();
         assert_eq!(order, ["m0", "m1", "m2", "m3", "m4"]);
-        let claim = store.claim(&account, NOW).await.unwrap();
+        let claim = store.claim(&account, Fence::FIRST, NOW).await.unwrap().unwrap();
         assert_eq!(claim.cursor.as_deref(), Some("c4"));
     }
 
     async fn pull(store: Arc<dyn Store>, bot: HandlerId, open_kfid: String) {
-        let mut claim = store.claim(&account(&open_kfid), NOW).await.unwrap();
+        let mut claim = store
+            .claim(&account(&open_kfid), Fence::FIRST, NOW)
+            .await
+            .unwrap()
+            .unwrap();
         for n in 0..PAGES {
             let messages = vec![text(&format!("m{n}"), "wm1", &[bot])];
             claim = commit(&store, page(&claim, &format!("c{n}"), messages)).await.claim;
@@ -218,13 +234,13 @@ pub(crate) async fn concurrent_commits_are_all_durable(bench: &impl Bench) {
 }
 
 pub(crate) async fn only_shards_that_got_work_are_news(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let news = store.news();
     assert_eq!(heard(&news).await, ShardSet::ALL);
 
     let (neighbour, stranger) = (&neighbours(1)[0], &stranger());
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     let owed_and_history = vec![text("m1", neighbour, &[bot]), text("m2", stranger, &[])];
     let shard = owed_and_history[0].lane.shard();
     commit(&store, page(&claim, "c1", owed_and_history)).await;

@@ -41,7 +41,7 @@ fn ids(replies: &[SentReply]) -> Vec<&str> {
 }
 
 pub(crate) async fn a_reply_is_found_by_what_it_answers_and_by_its_own_id(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     register(&store, "bot").await;
     let said = reply("bot", "r1");
     store.record_reply(said.clone()).await.unwrap();
@@ -55,7 +55,7 @@ pub(crate) async fn a_reply_is_found_by_what_it_answers_and_by_its_own_id(bench:
 }
 
 pub(crate) async fn a_reply_is_remembered_once_as_it_was_first(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     register(&store, "bot").await;
     store.record_reply(at("r1", NOW)).await.unwrap();
     store.record_reply(at("r1", later(60))).await.unwrap();
@@ -66,7 +66,7 @@ pub(crate) async fn a_reply_is_remembered_once_as_it_was_first(bench: &impl Benc
 }
 
 pub(crate) async fn replies_are_told_in_the_order_of_acceptance(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let _ = [register(&store, "crm").await, register(&store, "bot").await];
     for (by, msgid) in [("bot", "z"), ("crm", "y"), ("bot", "a"), ("crm", "b")] {
         store.record_reply(reply(by, msgid)).await.unwrap();
@@ -77,7 +77,7 @@ pub(crate) async fn replies_are_told_in_the_order_of_acceptance(bench: &impl Ben
 }
 
 pub(crate) async fn a_reply_belongs_to_its_customer_alone(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     register(&store, "bot").await;
     let elsewhere = SentReply {
         lane: lane("wm2"),
@@ -93,14 +93,14 @@ pub(crate) async fn a_reply_belongs_to_its_customer_alone(bench: &impl Bench) {
 }
 
 pub(crate) async fn a_reply_outlives_the_process_and_the_message_it_answers(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[])]).await;
     store.record_reply(reply("bot", "r1")).await.unwrap();
     let left = bench.killed();
     drop(store);
     for bench in [&left, bench] {
-        let store = bench.open();
+        let store = bench.open().await;
         store.prune(later(60), 10).await.unwrap();
         assert_eq!(register(&store, "bot").await, bot);
         assert_eq!(store.reply(lane("wm1"), "r1").await.unwrap(), Some(reply("bot", "r1")));
@@ -108,7 +108,7 @@ pub(crate) async fn a_reply_outlives_the_process_and_the_message_it_answers(benc
 }
 
 pub(crate) async fn only_old_replies_are_forgotten_and_no_more_than_asked(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     register(&store, "bot").await;
     for msgid in ["r1", "r2", "r3"] {
         store.record_reply(at(msgid, NOW)).await.unwrap();
@@ -123,7 +123,7 @@ pub(crate) async fn only_old_replies_are_forgotten_and_no_more_than_asked(bench:
 }
 
 pub(crate) async fn a_reply_of_nobody_is_refused(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     store.record_reply(reply("stranger", "r1")).await.unwrap_err();
     assert_eq!(store.reply(lane("wm1"), "r1").await.unwrap(), None);
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wecom_kf::clock::UnixMillis;
-use wecom_kf::store::{DeadSelect, Intake, NewMessage, Page, Seq, Store, Verdict};
+use wecom_kf::store::{DeadSelect, Fence, Intake, NewMessage, Page, Seq, Store, Verdict};
 
 use crate::bench::{Bench, NOW, account, commit, dead, finish, json, owed, page, register, store_messages, text};
 
 async fn store_at(store: &Arc<dyn Store>, received: UnixMillis, messages: Vec<NewMessage>) {
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     let page = Page {
         received,
         ..page(&claim, "c", messages)
@@ -22,7 +22,7 @@ fn later(secs: u64) -> UnixMillis {
 }
 
 pub(crate) async fn only_old_messages_are_pruned_and_no_more_than_asked(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let old: Vec<_> = (0..5).map(|n| text(&format!("old{n}"), "wm1", &[])).collect();
     store_at(&store, NOW, old.clone()).await;
     store_at(&store, later(60), vec![text("young", "wm1", &[])]).await;
@@ -35,7 +35,7 @@ pub(crate) async fn only_old_messages_are_pruned_and_no_more_than_asked(bench: &
 }
 
 pub(crate) async fn what_is_owed_or_dead_is_kept(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let [bot, crm] = [register(&store, "bot").await, register(&store, "crm").await];
     let both = [bot, crm];
     let messages = ["waiting", "dead", "done"].map(|msgid| text(msgid, msgid, &both));
@@ -62,7 +62,7 @@ pub(crate) async fn what_is_owed_or_dead_is_kept(bench: &impl Bench) {
 }
 
 pub(crate) async fn one_message_from_a_clock_that_was_ahead_does_not_keep_the_others(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     store_at(&store, later(86_400), vec![text("ahead", "wm1", &[])]).await;
     store_at(&store, NOW, vec![text("m1", "wm1", &[])]).await;
     assert_eq!(store.prune(later(60), 10).await.unwrap(), 1);
@@ -71,7 +71,7 @@ pub(crate) async fn one_message_from_a_clock_that_was_ahead_does_not_keep_the_ot
 }
 
 pub(crate) async fn a_pruned_message_counts_as_new(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[])]).await;
     assert_eq!(store.prune(later(60), 10).await.unwrap(), 1);
@@ -82,7 +82,7 @@ pub(crate) async fn a_pruned_message_counts_as_new(bench: &impl Bench) {
 
 /// WeCom repeats three days, and a day on top is for clocks and outages.
 pub(crate) async fn a_message_within_its_retention_is_known_however_often_one_prunes(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let retention = Duration::from_hours(96);
     for hour in 0..200 {
         let now = later(hour * 3600);
@@ -103,7 +103,7 @@ pub(crate) async fn a_message_within_its_retention_is_known_however_often_one_pr
 }
 
 pub(crate) async fn a_body_goes_before_its_message_which_is_known_all_the_same(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let old: Vec<_> = (0..5).map(|n| text(&format!("old{n}"), "wm1", &[])).collect();
     store_at(&store, NOW, old.clone()).await;
     store_at(&store, later(60), vec![text("young", "wm1", &[])]).await;
@@ -132,7 +132,7 @@ pub(crate) async fn a_body_goes_before_its_message_which_is_known_all_the_same(b
 }
 
 pub(crate) async fn what_is_owed_or_dead_keeps_its_body(bench: &impl Bench) {
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let messages = ["waiting", "dead", "done"].map(|msgid| text(msgid, msgid, &[bot]));
     store_messages(&store, messages.to_vec()).await;

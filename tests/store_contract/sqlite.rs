@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use wecom_kf::id::CallbackToken;
-use wecom_kf::store::{Intake, NewMessage, Seq, Settings, Store, StoreError, WakeUp, open, open_operator};
+use wecom_kf::store::{Fence, Intake, NewMessage, Seq, Settings, Store, StoreError, WakeUp, open, open_operator};
 
 use crate::bench::{Bench, NOW, account, commit, json, last_page, msgids, owed, page, register, store_messages, text};
 use crate::replies;
@@ -39,12 +39,12 @@ impl SqliteBench {
 }
 
 impl Bench for SqliteBench {
-    fn open(&self) -> Arc<dyn Store> {
-        open(&self.settings()).unwrap()
+    async fn open(&self) -> Arc<dyn Store> {
+        open(&self.settings()).await.unwrap()
     }
 
-    fn open_operator(&self) -> Arc<dyn Store> {
-        open_operator(&self.settings()).unwrap()
+    async fn open_operator(&self) -> Arc<dyn Store> {
+        open_operator(&self.settings()).await.unwrap()
     }
 
     fn killed(&self) -> Self {
@@ -82,29 +82,29 @@ fn problem(opened: Result<Arc<dyn Store>, StoreError>) -> String {
 #[tokio::test]
 async fn only_one_store_serves_from_a_file() {
     let bench = SqliteBench::default();
-    let store = bench.open();
-    assert!(problem(open(&bench.settings())).contains("another process serves from it"));
+    let store = bench.open().await;
+    assert!(problem(open(&bench.settings()).await).contains("another process serves from it"));
 
     let alias = bench.0.path().join("alias.db");
     symlink(bench.path(), &alias).unwrap();
     let detour = bench.0.path().join("data/../data/wecom-kf.db");
     for path in [alias, detour] {
         assert!(
-            problem(open(&at(&path))).contains("another process serves from it"),
+            problem(open(&at(&path)).await).contains("another process serves from it"),
             "{path:?}"
         );
     }
     store.check().await.unwrap();
     drop(store);
-    bench.open().check().await.unwrap();
+    bench.open().await.check().await.unwrap();
 }
 
 #[tokio::test]
 async fn an_operator_does_not_keep_a_server_away() {
     let bench = SqliteBench::default();
-    drop(bench.open());
-    let operator = bench.open_operator();
-    let server = bench.open();
+    drop(bench.open().await);
+    let operator = bench.open_operator().await;
+    let server = bench.open().await;
     server.check().await.unwrap();
     operator.check().await.unwrap();
     drop(operator);
@@ -114,7 +114,7 @@ async fn an_operator_does_not_keep_a_server_away() {
 #[tokio::test]
 async fn its_files_are_for_their_owner_only() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     store.check().await.unwrap();
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for suffix in ["", "-wal", "-shm", ".lock"] {
@@ -126,41 +126,45 @@ async fn its_files_are_for_their_owner_only() {
 #[tokio::test]
 async fn a_killed_process_loses_nothing_that_was_answered() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
     let left = bench.killed();
     assert!(fs::metadata(beside(&left.path(), "-wal")).unwrap().len() > 0);
     fs::write(beside(&left.path(), ".lock"), "").unwrap();
 
-    let operator = left.open_operator();
+    let operator = left.open_operator().await;
     assert_eq!(msgids(&owed(&operator, bot).await), ["m1"]);
     drop(operator);
-    let store = left.open();
+    let store = left.open().await;
     assert_eq!(msgids(&owed(&store, bot).await), ["m1"]);
 }
 
 #[tokio::test]
 async fn closing_moves_everything_into_the_one_file() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
     drop(store);
     assert!(!beside(&bench.path(), "-wal").exists());
-    assert_eq!(msgids(&owed(&bench.open(), bot).await), ["m1"]);
+    assert_eq!(msgids(&owed(&bench.open().await, bot).await), ["m1"]);
 }
 
 #[tokio::test]
 async fn what_was_asked_for_is_done_before_the_store_closes() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     let pages: Vec<_> = (0..50)
         .map(|n| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
-                let claim = store.claim(&account(&format!("wk{n}")), NOW).await.unwrap();
+                let claim = store
+                    .claim(&account(&format!("wk{n}")), Fence::FIRST, NOW)
+                    .await
+                    .unwrap()
+                    .unwrap();
                 commit(&store, page(&claim, "c", vec![text("m", "wm", &[bot])])).await;
             })
         })
@@ -169,56 +173,56 @@ async fn what_was_asked_for_is_done_before_the_store_closes() {
     for page in pages {
         page.await.unwrap();
     }
-    assert_eq!(owed(&bench.open(), bot).await.len(), 50);
+    assert_eq!(owed(&bench.open().await, bot).await.len(), 50);
 }
 
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let bench = SqliteBench::default();
-    drop(bench.open());
+    drop(bench.open().await);
     bench.tamper("UPDATE meta SET schema_version = 7");
-    for opened in [open(&bench.settings()), open_operator(&bench.settings())] {
+    for opened in [open(&bench.settings()).await, open_operator(&bench.settings()).await] {
         assert_eq!(
             problem(opened),
             "has schema version 7, this build knows 2: run the newer version, or restore a backup made before it"
         );
     }
     bench.tamper("UPDATE meta SET schema_version = 2");
-    bench.open().check().await.unwrap();
+    bench.open().await.check().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_file_of_an_older_version_is_brought_up_to_date_with_what_is_in_it() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let bot = register(&store, "bot").await;
     store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
     drop(store);
     bench.tamper("DROP TABLE reply; UPDATE meta SET schema_version = 1");
-    assert!(problem(open_operator(&bench.settings())).starts_with("has schema version 1, this build needs 2"));
+    assert!(problem(open_operator(&bench.settings()).await).starts_with("has schema version 1, this build needs 2"));
 
-    let store = bench.open();
+    let store = bench.open().await;
     assert_eq!(msgids(&owed(&store, bot).await), ["m1"]);
     store.record_reply(replies::reply("bot", "r1")).await.unwrap();
     drop(store);
-    bench.open_operator().check().await.unwrap();
+    bench.open_operator().await.check().await.unwrap();
 }
 
-#[test]
-fn a_file_whose_shards_were_computed_otherwise_is_refused() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_shards_were_computed_otherwise_is_refused() {
     let bench = SqliteBench::default();
-    drop(bench.open());
+    drop(bench.open().await);
     bench.tamper("UPDATE meta SET lane_hash = 'md5 % 8'");
-    assert!(problem(open(&bench.settings())).contains("md5 % 8"));
+    assert!(problem(open(&bench.settings()).await).contains("md5 % 8"));
 }
 
-#[test]
-fn what_is_no_store_is_refused_and_left_alone() {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_store_is_refused_and_left_alone() {
     let bench = SqliteBench::default();
     fs::create_dir(bench.path().parent().unwrap()).unwrap();
     let text = "dear diary, ".repeat(100);
     fs::write(bench.path(), &text).unwrap();
-    for opened in [open(&bench.settings()), open_operator(&bench.settings())] {
+    for opened in [open(&bench.settings()).await, open_operator(&bench.settings()).await] {
         assert!(problem(opened).starts_with("is not an SQLite database"));
     }
     assert_eq!(fs::read_to_string(bench.path()).unwrap(), text);
@@ -226,16 +230,16 @@ fn what_is_no_store_is_refused_and_left_alone() {
     fs::remove_file(bench.path()).unwrap();
     bench.tamper("CREATE TABLE diary (entry TEXT)");
     let before = fs::read(bench.path()).unwrap();
-    for opened in [open(&bench.settings()), open_operator(&bench.settings())] {
+    for opened in [open(&bench.settings()).await, open_operator(&bench.settings()).await] {
         assert!(problem(opened).starts_with("is the database of another program"));
     }
     assert_eq!(fs::read(bench.path()).unwrap(), before);
 }
 
-#[test]
-fn a_damaged_file_is_refused_with_what_to_do() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_refused_with_what_to_do() {
     let bench = SqliteBench::default();
-    drop(bench.open());
+    drop(bench.open().await);
     let conn = Connection::open(bench.path()).unwrap();
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'meta'";
     let page: usize = conn.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize - 1;
@@ -243,7 +247,7 @@ fn a_damaged_file_is_refused_with_what_to_do() {
     let mut file = fs::read(bench.path()).unwrap();
     file[page * 8192..(page + 1) * 8192].fill(0x5a);
     fs::write(bench.path(), file).unwrap();
-    for opened in [open(&bench.settings()), open_operator(&bench.settings())] {
+    for opened in [open(&bench.settings()).await, open_operator(&bench.settings()).await] {
         let text = problem(opened);
         assert!(text.starts_with("is damaged: restore a backup"), "{text}");
     }
@@ -252,41 +256,44 @@ fn a_damaged_file_is_refused_with_what_to_do() {
 #[tokio::test]
 async fn it_tells_how_much_room_its_disk_has() {
     let bench = SqliteBench::default();
-    let room = bench.open().room().await.unwrap().unwrap();
+    let room = bench.open().await.room().await.unwrap().unwrap();
     assert!(0 < room.free_bytes && room.free_bytes <= room.disk_bytes, "{room:?}");
 }
 
-#[test]
-fn a_place_that_cannot_hold_the_file_is_refused() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_cannot_hold_the_file_is_refused() {
     let bench = SqliteBench::default();
-    assert_eq!(problem(open(&at(bench.0.path()))), "is a directory: name a file in it");
     assert_eq!(
-        problem(open_operator(&at(bench.0.path()))),
+        problem(open(&at(bench.0.path())).await),
+        "is a directory: name a file in it"
+    );
+    assert_eq!(
+        problem(open_operator(&at(bench.0.path())).await),
         "is a directory: name a file in it"
     );
     let file = bench.0.path().join("file");
     fs::write(&file, "").unwrap();
-    let text = problem(open(&at(&file.join("wecom-kf.db"))));
+    let text = problem(open(&at(&file.join("wecom-kf.db"))).await);
     assert!(text.starts_with("cannot create or write"), "{text}");
     assert!(text.contains("name a path that this user may write to"), "{text}");
 }
 
-#[test]
-fn an_operator_creates_nothing() {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_creates_nothing() {
     let bench = SqliteBench::default();
-    assert!(problem(open_operator(&bench.settings())).starts_with("there is no such file"));
+    assert!(problem(open_operator(&bench.settings()).await).starts_with("there is no such file"));
     assert!(!bench.path().parent().unwrap().exists());
 
     fs::create_dir(bench.path().parent().unwrap()).unwrap();
     fs::write(bench.path(), "").unwrap();
-    assert!(problem(open_operator(&bench.settings())).contains("start the server once"));
+    assert!(problem(open_operator(&bench.settings()).await).contains("start the server once"));
     assert_eq!(fs::metadata(bench.path()).unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn a_contradiction_is_put_into_quarantine_once_and_goes_with_its_message() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let first = text("m1", "wm1", &[]);
     let second = NewMessage {
         body: json(r#"{"changed":true}"#),
@@ -313,7 +320,7 @@ async fn a_contradiction_is_put_into_quarantine_once_and_goes_with_its_message()
 #[tokio::test]
 async fn an_answered_wake_up_leaves_no_token_in_its_row() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let token = || -> Option<String> {
         let conn = Connection::open(bench.path()).unwrap();
         conn.query_row("SELECT wake_token FROM account", [], |row| row.get(0))
@@ -326,7 +333,7 @@ async fn an_answered_wake_up_leaves_no_token_in_its_row() {
     };
     store.record_wake_ups(vec![wake_up]).await.unwrap();
     assert_eq!(token().as_deref(), Some("ENC1"));
-    let claim = store.claim(&account("wk1"), NOW).await.unwrap();
+    let claim = store.claim(&account("wk1"), Fence::FIRST, NOW).await.unwrap().unwrap();
     commit(&store, last_page(&claim, "c1", 1)).await;
     assert_eq!(token(), None);
 }
@@ -334,7 +341,7 @@ async fn an_answered_wake_up_leaves_no_token_in_its_row() {
 #[tokio::test]
 async fn pruning_gives_most_of_the_room_back() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let body = json(&format!(r#"{{"text":"{}"}}"#, "x".repeat(4000)));
     let messages = (0..2000).map(|n| NewMessage {
         body: Arc::clone(&body),
@@ -346,7 +353,7 @@ async fn pruning_gives_most_of_the_room_back() {
     let full = size();
     assert!(full > 8_000_000, "{full}");
 
-    let store = bench.open();
+    let store = bench.open().await;
     let tomorrow = NOW.plus(Duration::from_secs(86_400));
     while store.prune(tomorrow, 200).await.unwrap() > 0 {}
     drop(store);
@@ -356,7 +363,7 @@ async fn pruning_gives_most_of_the_room_back() {
 #[tokio::test]
 async fn a_body_that_was_blanked_is_gone_from_the_disk_with_what_contradicted_it() {
     let bench = SqliteBench::default();
-    let store = bench.open();
+    let store = bench.open().await;
     let said = |what: &str| NewMessage {
         body: json(&format!(r#"{{"text":"{what}"}}"#)),
         ..text("m1", "wm1", &[])
@@ -368,7 +375,7 @@ async fn a_body_that_was_blanked_is_gone_from_the_disk_with_what_contradicted_it
     let on_disk = || String::from_utf8_lossy(&fs::read(bench.path()).unwrap()).into_owned();
     assert!(on_disk().contains("between you and me") && on_disk().contains("between us and them"));
 
-    let store = bench.open();
+    let store = bench.open().await;
     let later = NOW.plus(Duration::from_secs(1));
     assert_eq!(store.blank(later, Seq::default(), 10).await.unwrap().bodies, 1);
     drop(store);

@@ -230,7 +230,7 @@ async fn record(store: Arc<dyn Store>, finished: Vec<Finish>) -> Result<Vec<Seq>
     let mut failures = 0;
     loop {
         match store.finish(finished.clone()).await {
-            Ok(()) => break,
+            Ok(_) => break,
             Err(StoreError::Closed) => return Err(StoreClosed),
             Err(error) => {
                 failures += 1;

@@ -6,7 +6,7 @@ use super::{Runner, Running};
 use crate::dispatcher::breaker::Failure;
 use crate::handler::Attempt;
 use crate::metric;
-use crate::store::{Finish, Pending, Verdict};
+use crate::store::{Fence, Finish, Pending, Verdict};
 
 impl Runner {
     /// Decides what becomes of a delivery, lets its lane go on, and notes the verdict for the store.
@@ -33,6 +33,7 @@ impl Runner {
             handler,
             shard,
             seq,
+            under: Fence::FIRST,
             verdict,
         });
     }

@@ -14,7 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::handler::{Handler, Registration, Roster};
 use crate::id::{AccountKey, AppName, HandlerName, Msgid, OpenKfid};
 use crate::message::Message;
-use crate::store::{self, Claim, Commit, DeadSelect, HandlerId, Lane, NewMessage, Page, PageEnds, Store};
+use crate::store::{self, Claim, Commit, DeadSelect, Fence, HandlerId, Lane, NewMessage, Page, PageEnds, Store};
 
 mod crew;
 mod failure;
@@ -35,13 +35,17 @@ impl House {
     async fn with(handlers: Vec<Registration>) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("kf.db").display());
-        let store = store::open(&store::Settings::new(url)).unwrap();
+        let store = store::open(&store::Settings::new(url)).await.unwrap();
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await.unwrap();
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let owed_to = roster.members().iter().map(|member| member.id()).collect();
         let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
-        let claim = store.claim(&account, SystemClock.now()).await.unwrap();
+        let claim = store
+            .claim(&account, Fence::FIRST, SystemClock.now())
+            .await
+            .unwrap()
+            .unwrap();
         Self {
             store,
             roster,

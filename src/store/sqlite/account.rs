@@ -89,6 +89,7 @@ pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<AccountState>> {
         Ok(AccountState {
             account: row::account(row, 0)?,
             pulled_at: row.get::<_, Option<i64>>(2)?.map(UnixMillis),
+            newest_wake_up: row.get(4).map(i64::cast_unsigned)?,
             wake_up: unanswered.then(wake_up).transpose()?,
         })
     })?

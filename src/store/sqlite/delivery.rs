@@ -215,6 +215,7 @@ pub(super) fn finish(conn: &Connection, finished: &[Finish]) -> rusqlite::Result
         shard,
         seq,
         verdict,
+        ..
     } in finished
     {
         match verdict {

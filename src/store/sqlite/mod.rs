@@ -25,8 +25,8 @@ use self::recent::Recent;
 use self::wal::Reading;
 use self::writer::Writer;
 use super::{
-    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Finish, HandlerId, Lane,
-    News, Page, Pending, Position, Room, SentReply, Seq, Store, StoreError, WakeUp,
+    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Fence, Finish, HandlerId,
+    Lane, News, Page, Pending, Position, Room, SentReply, Seq, Shared, Store, StoreError, WakeUp,
 };
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName, Msgid};
@@ -138,11 +138,12 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn claim(&self, account: &AccountKey, now: UnixMillis) -> Result<Claim, StoreError> {
+    async fn claim(&self, account: &AccountKey, _under: Fence, now: UnixMillis) -> Result<Option<Claim>, StoreError> {
         let account = account.clone();
         self.writer
             .write(1, move |conn, _| account::claim(conn, &account, now))
             .await
+            .map(Some)
     }
 
     async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
@@ -181,10 +182,11 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn finish(&self, finished: Vec<Finish>) -> Result<(), StoreError> {
+    async fn finish(&self, finished: Vec<Finish>) -> Result<u64, StoreError> {
         self.writer
             .write(finished.len(), move |conn, _| delivery::finish(conn, &finished))
-            .await
+            .await?;
+        Ok(0)
     }
 
     async fn forget_owed(&self, handler: &HandlerName, limit: usize) -> Result<u64, StoreError> {
@@ -286,6 +288,10 @@ impl Store for SqliteStore {
 
     fn news(&self) -> News {
         self.bell.listen()
+    }
+
+    fn shared(&self) -> Option<&dyn Shared> {
+        None
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{SqliteStore, prune};
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, AppName, Msgid, OpenKfid};
-use crate::store::{Claim, Commit, Durability, Lane, NewMessage, Page, PageEnds, Store, StoreError};
+use crate::store::{Claim, Commit, Durability, Fence, Lane, NewMessage, Page, PageEnds, Store, StoreError};
 
 fn open() -> (TempDir, SqliteStore) {
     let dir = TempDir::new().unwrap();
@@ -22,7 +22,11 @@ fn open() -> (TempDir, SqliteStore) {
 
 async fn claim(store: &SqliteStore, open_kfid: &str) -> Claim {
     let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from(open_kfid));
-    store.claim(&account, UnixMillis(0)).await.unwrap()
+    store
+        .claim(&account, Fence::FIRST, UnixMillis(0))
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 fn page_of_a_mebibyte(claim: &Claim) -> Page {

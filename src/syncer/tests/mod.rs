@@ -20,7 +20,7 @@ use crate::backoff::Backoff;
 use crate::clock::{Clock, ManualClock, UnixMillis};
 use crate::handler::{LogHandler, Registration, Roster};
 use crate::id::{AccountKey, AppName, CallbackToken, CorpId, HandlerName, OpenKfid};
-use crate::store::{self, Store};
+use crate::store::{self, Fence, Store};
 
 mod back_pressure;
 mod fairness;
@@ -85,7 +85,7 @@ impl House {
     async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("kf.db").display());
-        let store = Watched::over(store::open(&store::Settings::new(url)).unwrap());
+        let store = Watched::over(store::open(&store::Settings::new(url)).await.unwrap());
         let name = HandlerName::new("log").unwrap();
         let ids = store.register_handlers(std::slice::from_ref(&name)).await.unwrap();
         let log = Registration::new(name, LogHandler);
@@ -100,7 +100,11 @@ impl House {
     /// Makes accounts known to the store.
     async fn know(&self, open_kfids: &[&str]) {
         for open_kfid in open_kfids {
-            self.store.claim(&key(open_kfid), START).await.unwrap();
+            self.store
+                .claim(&key(open_kfid), Fence::FIRST, START)
+                .await
+                .unwrap()
+                .unwrap();
         }
     }
 

@@ -3,7 +3,12 @@ use super::*;
 use crate::store::{Page, PageEnds, WakeUp};
 
 async fn pulled_at(house: &House, open_kfid: &str, at: UnixMillis) {
-    let claim = house.store.claim(&key(open_kfid), START).await.unwrap();
+    let claim = house
+        .store
+        .claim(&key(open_kfid), Fence::FIRST, START)
+        .await
+        .unwrap()
+        .unwrap();
     let page = Page {
         claim,
         next_cursor: Some("c1".into()),

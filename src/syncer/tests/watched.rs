@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName, Msgid};
 use crate::store::{
-    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Finish, HandlerId, Intake, Lane, News, Page,
-    Pending, Position, Room, SentReply, Seq, Store, StoreError, WakeUp,
+    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Intake, Lane,
+    News, Page, Pending, Position, Room, SentReply, Seq, Shared, Store, StoreError, WakeUp,
 };
 
 /// What happens to a commit.
@@ -104,7 +104,11 @@ impl Store for Watched {
         let trouble = self.troubles.lock().unwrap().pop_front();
         match trouble {
             Some(Trouble::Full) => return Err(StoreError::Full("disk".into())),
-            Some(Trouble::Superseded) => drop(self.inner.claim(&page.claim.account, page.received).await?),
+            Some(Trouble::Superseded) => drop(
+                self.inner
+                    .claim(&page.claim.account, Fence::FIRST, page.received)
+                    .await?,
+            ),
             Some(Trouble::AnswerLost) | None => {}
         }
         let commit = self.inner.commit_page(page.clone()).await?;
@@ -131,8 +135,8 @@ impl Store for Watched {
         self.inner.record_wake_ups(wake_ups).await
     }
 
-    async fn claim(&self, account: &AccountKey, now: UnixMillis) -> Result<Claim, StoreError> {
-        self.inner.claim(account, now).await
+    async fn claim(&self, account: &AccountKey, under: Fence, now: UnixMillis) -> Result<Option<Claim>, StoreError> {
+        self.inner.claim(account, under, now).await
     }
 
     async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError> {
@@ -152,7 +156,7 @@ impl Store for Watched {
         self.inner.pending_urgent(handler, after, each).await
     }
 
-    async fn finish(&self, finished: Vec<Finish>) -> Result<(), StoreError> {
+    async fn finish(&self, finished: Vec<Finish>) -> Result<u64, StoreError> {
         self.inner.finish(finished).await
     }
 
@@ -215,5 +219,9 @@ impl Store for Watched {
 
     fn news(&self) -> News {
         self.inner.news()
+    }
+
+    fn shared(&self) -> Option<&dyn Shared> {
+        self.inner.shared()
     }
 }

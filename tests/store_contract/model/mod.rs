@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use wecom_kf::clock::UnixMillis;
 use wecom_kf::id::{AccountKey, CallbackToken, Msgid};
 use wecom_kf::store::{
-    Claim, Commit, DeadSelect, Finish, FirstPull, HandlerId, Intake, Lane, NewMessage, Page, PageEnds, Seq, Store,
-    Verdict, WakeUp,
+    Claim, Commit, DeadSelect, Fence, Finish, FirstPull, HandlerId, Intake, Lane, NewMessage, Page, PageEnds, Seq,
+    Store, Verdict, WakeUp,
 };
 
 use self::operation::{Draft, Fate, Operation, Selection, Which, operation};
@@ -106,7 +106,7 @@ fn msgid_of(draft: &Draft) -> Msgid {
 
 async fn agree<B: Bench>(operations: &[Operation]) {
     let mut bench = B::default();
-    let mut store = bench.open();
+    let mut store = bench.open().await;
     let names = HANDLERS.map(handler);
     let ids = store.register_handlers(&names).await.unwrap();
     let mut model = Model::default();
@@ -115,13 +115,13 @@ async fn agree<B: Bench>(operations: &[Operation]) {
         match operation {
             Operation::Reopen => {
                 drop(store);
-                store = bench.open();
+                store = bench.open().await;
             }
             Operation::Crash => {
                 let left = bench.killed();
                 drop(store);
                 bench = left;
-                store = bench.open();
+                store = bench.open().await;
             }
             _ => model.apply(&store, &ids, operation).await,
         }
@@ -146,7 +146,11 @@ impl Model {
                 assert_eq!(store.record_wake_ups(vec![wake_up]).await.unwrap(), [of.wake_ups]);
             }
             Operation::Claim { account } => {
-                let claim = store.claim(&key_of(*account), now).await.unwrap();
+                let claim = store
+                    .claim(&key_of(*account), Fence::FIRST, now)
+                    .await
+                    .unwrap()
+                    .unwrap();
                 let of = self.accounts.entry(*account).or_default();
                 of.fence += 1;
                 of.began.get_or_insert(now.0);
@@ -315,6 +319,7 @@ impl Model {
                 handler: ids[*handler],
                 shard: message.lane.shard(),
                 seq: *seq,
+                under: Fence::FIRST,
                 verdict,
             });
             let owed = self.deliveries.remove(&place).is_some();

@@ -43,7 +43,7 @@ impl Stage {
         client.ensure_access_token().await.unwrap();
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("kf.db").display());
-        let store = store::open(&store::Settings::new(url)).unwrap();
+        let store = store::open(&store::Settings::new(url)).await.unwrap();
         store
             .register_handlers(&[HandlerName::new("hello").unwrap()])
             .await
