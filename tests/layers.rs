@@ -18,7 +18,7 @@ const ROWS: &[&[&str]] = &[
     &["id", "clock", "backoff", "metric", "span"],
     &["callback", "message"],
     &["api", "store"],
-    &["handler"],
+    &["handler", "lease"],
     &["syncer", "dispatcher", "simulator"],
     &["http", "telemetry", "shutdown"],
     &["config"],
