@@ -6,7 +6,7 @@
 //!
 //! Source: <https://developer.work.weixin.qq.com/document/path/94670>
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Client;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::handler::Roster;
@@ -30,12 +29,14 @@ mod saving;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod wake_ups;
 
 use floodgate::Floodgate;
 pub use floodgate::{Held, Marks};
 use pull::Source;
 use schedule::Schedule;
+pub use upstream::Upstream;
 pub use wake_ups::WakeUps;
 
 /// How accounts are pulled.
@@ -72,25 +73,25 @@ impl Default for Settings {
 /// Pulls the accounts of every application.
 #[derive(Debug)]
 pub struct Syncer {
-    sources: HashMap<AppName, Arc<Source>>,
+    sources: BTreeMap<AppName, Arc<Source>>,
     floodgate: Arc<Floodgate>,
 }
 
 impl Syncer {
-    /// Will pull through `clients` into `store`, for the handlers of `roster`, as long as `marks` leave room.
+    /// Will pull from `upstreams` into `store`, for the handlers of `roster`, as long as `marks` leave room.
     #[must_use]
     pub fn new(
-        clients: HashMap<AppName, (Client, Settings)>,
+        upstreams: HashMap<AppName, (Arc<dyn Upstream>, Settings)>,
         store: &Arc<dyn Store>,
         roster: &Arc<Roster>,
         clock: &Arc<dyn Clock>,
         marks: Marks,
     ) -> Self {
-        let floodgate = Arc::new(Floodgate::new(Arc::clone(store), marks));
-        let source = |(app, (client, settings)): (AppName, (Client, Settings))| {
+        let floodgate = Arc::new(Floodgate::new(Arc::clone(store), Arc::clone(clock), marks));
+        let source = |(app, (upstream, settings)): (AppName, (Arc<dyn Upstream>, Settings))| {
             let source = Source {
                 store: Arc::clone(store),
-                client,
+                upstream,
                 wake_ups: Arc::new(WakeUps::new(app.clone())),
                 roster: Arc::clone(roster),
                 clock: Arc::clone(clock),
@@ -100,7 +101,7 @@ impl Syncer {
             (app, Arc::new(source))
         };
         Self {
-            sources: clients.into_iter().map(source).collect(),
+            sources: upstreams.into_iter().map(source).collect(),
             floodgate,
         }
     }

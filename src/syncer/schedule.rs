@@ -65,6 +65,7 @@ impl Schedule {
         let mut tell = interval(TELL_EVERY);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::select! {
+            biased;
             () = self.take_up_known_accounts() => {}
             () = stop.cancelled() => return,
         }
@@ -78,12 +79,14 @@ impl Schedule {
             let list_at = self.listing.is_empty().then_some(self.list_at);
             let alarm = self.agenda.next_alarm().into_iter().chain(list_at).min();
             tokio::select! {
+                // In one order, so that a run can be repeated; and what comes most often last.
+                biased;
                 () = stop.cancelled() => {}
                 Some(ended) = self.pulls.join_next_with_id() => self.take_ended(ended).await,
                 Some(listed) = self.listing.join_next() => self.take_listed(listed),
+                _ = tell.tick() => self.tell_time_left(),
                 Ok(()) = changed.changed() => {}
                 Ok(()) = held.changed() => {}
-                _ = tell.tick() => self.tell_time_left(),
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
             }
         }
@@ -105,7 +108,11 @@ impl Schedule {
                         error = &error as &dyn std::error::Error,
                         "cannot read the accounts, will try again"
                     );
-                    let wait = self.source.settings.backoff.wait(failures, &mut rand::rng());
+                    let wait = self
+                        .source
+                        .settings
+                        .backoff
+                        .wait(failures, &mut self.source.clock.rng());
                     sleep(wait).await;
                 }
             }
@@ -214,7 +221,7 @@ impl Schedule {
                     .source
                     .settings
                     .poll_interval
-                    .mul_f64(rand::rng().random_range(0.9..=1.1));
+                    .mul_f64(self.source.clock.rng().random_range(0.9..=1.1));
                 self.agenda.set_alarm(open_kfid, now + poll);
                 self.agenda.wake(open_kfid, now);
             }
@@ -334,7 +341,11 @@ impl Schedule {
         let account = self.agenda.account(open_kfid);
         account.failures = account.failures.saturating_add(1);
         let failures = account.failures;
-        let wait = self.source.settings.backoff.wait(failures, &mut rand::rng());
+        let wait = self
+            .source
+            .settings
+            .backoff
+            .wait(failures, &mut self.source.clock.rng());
         self.agenda.rest(open_kfid, Instant::now() + wait);
         failures
     }
@@ -346,8 +357,8 @@ impl Schedule {
     /// Asks WeCom now and then which accounts there are, so that none waits for its first callback.
     fn start_listing(&mut self) {
         if self.listing.is_empty() && Instant::now() >= self.list_at {
-            let client = self.source.client.clone();
-            self.listing.spawn(async move { client.account_list().await });
+            let upstream = Arc::clone(&self.source.upstream);
+            self.listing.spawn(async move { upstream.account_list().await });
         }
     }
 
@@ -385,7 +396,7 @@ impl Schedule {
             self.source
                 .settings
                 .backoff
-                .wait(self.listing_failures, &mut rand::rng())
+                .wait(self.listing_failures, &mut self.source.clock.rng())
         })
     }
 }

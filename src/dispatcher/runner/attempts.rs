@@ -81,7 +81,7 @@ impl Runner {
             }
             let Running { delivery, trial, .. } = running;
             self.breaker
-                .failed(Failure::Message, *trial, delivery.lane, now, &mut rand::rng());
+                .failed(Failure::Message, *trial, delivery.lane, now, &mut self.clock.rng());
             tracing::error!(
                 %handler,
                 msgid = %delivery.letter.msgid,

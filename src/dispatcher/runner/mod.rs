@@ -125,8 +125,9 @@ impl Runner {
             self.start_recording();
             let timer = self.next_timer();
             tokio::select! {
+                // In one order, so that a run can be repeated; and what comes most often last.
+                biased;
                 () = stop.cancelled() => {}
-                ended = self.crew.ended() => self.take_ended(ended),
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 reading = wait(&mut self.reading) => self.take_reading(reading),
                 shards = news.next() => self.shards.news(shards),
@@ -135,6 +136,7 @@ impl Runner {
                     self.check_urgent = true;
                     self.tell_of_overdue();
                 }
+                ended = self.crew.ended() => self.take_ended(ended),
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
             }
         }
@@ -147,6 +149,7 @@ impl Runner {
         while !self.running.is_empty() {
             self.start_recording();
             tokio::select! {
+                biased;
                 ended = self.crew.ended() => self.take_ended(ended),
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 () = sleep_until(grace_ends) => {
@@ -168,7 +171,11 @@ impl Runner {
     fn start_recording(&mut self) {
         if self.recording.is_none() && !self.unrecorded.is_empty() {
             let finished = std::mem::take(&mut self.unrecorded);
-            self.recording = Some(Box::pin(record(Arc::clone(&self.store), finished)));
+            self.recording = Some(Box::pin(record(
+                Arc::clone(&self.store),
+                Arc::clone(&self.clock),
+                finished,
+            )));
         }
     }
 
@@ -226,7 +233,7 @@ async fn wait<T>(pause: &mut Pause<T>) -> T {
 struct StoreClosed;
 
 /// Writes `finished` down, however long the store takes. Returns those that are over.
-async fn record(store: Arc<dyn Store>, finished: Vec<Finish>) -> Result<Vec<Seq>, StoreClosed> {
+async fn record(store: Arc<dyn Store>, clock: Arc<dyn Clock>, finished: Vec<Finish>) -> Result<Vec<Seq>, StoreClosed> {
     let mut failures = 0;
     loop {
         match store.finish(finished.clone()).await {
@@ -238,7 +245,7 @@ async fn record(store: Arc<dyn Store>, finished: Vec<Finish>) -> Result<Vec<Seq>
                     error = &error as &dyn std::error::Error,
                     "cannot record outcomes, will try again"
                 );
-                let wait = STORE_BACKOFF.wait(failures, &mut rand::rng());
+                let wait = STORE_BACKOFF.wait(failures, &mut clock.rng());
                 tokio::time::sleep(wait).await;
             }
         }
