@@ -4,7 +4,7 @@ use super::Shard;
 use crate::id::AccountKey;
 
 /// What one process at a time has the right to do.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "messages are pulled and handed out; there is nothing else to share"
