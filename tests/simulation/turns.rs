@@ -15,12 +15,26 @@ impl Turns {
     /// Waits for the turn of `key` among everybody who waits now, a millisecond at least. What the caller does then
     /// without waiting again is done before anybody else's turn.
     pub(crate) async fn of(&self, key: u64) {
-        let place = (Instant::now() + Duration::from_millis(1), key);
-        self.0.lock().unwrap().insert(place);
-        sleep_until(place.0).await;
-        while self.0.lock().unwrap().first() != Some(&place) {
+        let place = Place {
+            turns: self,
+            at: (Instant::now() + Duration::from_millis(1), key),
+        };
+        self.0.lock().unwrap().insert(place.at);
+        sleep_until(place.at.0).await;
+        while self.0.lock().unwrap().first() != Some(&place.at) {
             yield_now().await;
         }
-        self.0.lock().unwrap().remove(&place);
+    }
+}
+
+/// A place in line. Who is killed there leaves it.
+struct Place<'a> {
+    turns: &'a Turns,
+    at: (Instant, u64),
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.turns.0.lock().unwrap().remove(&self.at);
     }
 }
