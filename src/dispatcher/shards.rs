@@ -66,11 +66,6 @@ impl Shards {
         self.maybe_urgent = self.maybe_urgent.union(shards);
     }
 
-    /// Somebody may have stored deliveries without a word.
-    pub(crate) fn look_everywhere(&mut self) {
-        self.behind = self.entered;
-    }
-
     /// Deliveries may have come back anywhere: begins again.
     pub(crate) fn rewind(&mut self) {
         *self = Self::at_the_beginning_of(self.entered);

@@ -150,9 +150,6 @@ impl Runner {
                     self.check_replays = true;
                     self.check_urgent = true;
                     self.tell_of_overdue();
-                    if is_shared {
-                        self.shards.look_everywhere();
-                    }
                 }
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
             }
