@@ -70,3 +70,15 @@ impl Tenure {
         }
     }
 }
+
+/// Who shares the work, and what of it nobody does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "three numbers")]
+pub struct Census {
+    /// Processes that renewed within their term and did not leave since.
+    pub replicas: usize,
+    /// Accounts there are, whoever pulls them.
+    pub accounts: usize,
+    /// Leases that could be taken.
+    pub vacant: Quota,
+}

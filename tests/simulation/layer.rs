@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use wecom_kf::clock::UnixMillis;
 use wecom_kf::id::{AccountKey, HandlerName, Msgid};
 use wecom_kf::store::{
-    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane, Lease, News,
-    Page, Pending, Position, Quota, Room, SentReply, Seq, Shared, Store, StoreError, Tenure, WakeUp,
+    AccountState, Backlog, Blanked, Census, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane,
+    Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Shared, Store, StoreError, Tenure, WakeUp,
 };
 
 /// What a layer does; what it leaves out it does not touch.
@@ -231,6 +231,10 @@ impl<L: Layer> Shared for Layered<L> {
 
     async fn woken(&self) -> Result<Vec<AccountState>, StoreError> {
         self.layer.woken(self.under_shared()).await
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.under_shared().census().await
     }
 
     async fn leave(&self) -> Result<(), StoreError> {

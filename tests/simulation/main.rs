@@ -29,21 +29,35 @@ use plan::Plan;
 
 #[test]
 fn one_seed() {
-    if let Some(seed) = std::env::var("WECOM_KF_SEED").ok().and_then(|s| s.parse().ok()) {
-        let report = world::run(&Plan::of(seed, Sharing::Alone), Box::new(|store| store), true);
+    let n = |name: &str| std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok());
+    let sharing = if n("ALONE").is_some() {
+        Sharing::Alone
+    } else {
+        Sharing::Leases
+    };
+    if let Some(seed) = n("WECOM_KF_SEED") {
+        let report = world::run(&Plan::of(seed, sharing), Box::new(|store| store), true);
         println!("{report:?}");
         return;
     }
     let (mut bad, mut differ) = (0, 0);
-    for seed in 0..1000 {
-        let report = world::run(&Plan::of(seed, Sharing::Alone), Box::new(|store| store), false);
+    for seed in n("FROM").unwrap_or(0)..n("TO").unwrap_or(1000) {
+        let report = world::run(&Plan::of(seed, sharing), Box::new(|store| store), false);
         if seed < 100 {
-            let again = world::run(&Plan::of(seed, Sharing::Alone), Box::new(|store| store), false);
+            let again = world::run(&Plan::of(seed, sharing), Box::new(|store| store), false);
             differ += u64::from(again.course != report.course);
         }
         if let Some(finding) = report.findings.first() {
             bad += 1;
-            println!("{seed}: {:x} {} {} {:?} {} {:?}", report.course, report.messages, report.duplicates, report.took, report.findings.len(), finding);
+            println!(
+                "{seed}: {:x} {} {} {:?} {} {:?}",
+                report.course,
+                report.messages,
+                report.duplicates,
+                report.took,
+                report.findings.len(),
+                finding
+            );
         }
     }
     println!("{bad} bad, {differ} of 100 differ");

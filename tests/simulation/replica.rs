@@ -13,6 +13,7 @@ use wecom_kf::clock::{Clock, UnixMillis};
 use wecom_kf::dispatcher::{self, Dispatcher};
 use wecom_kf::handler::Roster;
 use wecom_kf::id::{AccountKey, AppName, CallbackToken};
+use wecom_kf::lease::{self, Leases};
 use wecom_kf::store::Store;
 use wecom_kf::syncer::{self, Marks, Syncer, Upstream, WakeUps};
 
@@ -27,6 +28,9 @@ use crate::world::World;
 
 /// How long a replica that is asked to stop may take for attempts in hand.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a lease lasts: shorter than a replica may be stopped, or cut off.
+const TERM: Duration = Duration::from_secs(6);
 
 /// Owners are numbered by place and generation.
 pub(crate) fn place(owner: u64) -> u64 {
@@ -64,19 +68,31 @@ impl Replica {
         });
         let mut marks = Marks::default();
         marks.backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let syncer = Syncer::new(upstreams.collect(), &store, &roster, &clock, marks);
+        let mut term = lease::Settings::default();
+        term.term = TERM;
+        let (leases, tender) = Leases::of(&store, &clock, term);
+        let syncer = Syncer::new(upstreams.collect(), &store, &roster, &leases, &clock, marks);
         let wake_ups = world.wecoms.iter().map(|wecom| &wecom.app);
         let wake_ups = wake_ups
             .map(|app| (app.clone(), syncer.wake_ups(app).unwrap()))
             .collect();
         let mut hand_out = dispatcher::Settings::default();
         (hand_out.window, hand_out.per_customer, hand_out.grace) = (16, 3, GRACE);
-        let dispatcher = Dispatcher::new(&store, &roster, &clock, &hand_out).unwrap();
+        let dispatcher = Dispatcher::new(&store, &roster, &leases, &clock, &hand_out).unwrap();
         let stop = CancellationToken::new();
         let engines = tokio::spawn({
             let stop = stop.clone();
             async move {
-                tokio::join!(syncer.run(stop.clone()), dispatcher.run(stop));
+                let tending = async {
+                    if let Some(tender) = tender {
+                        tender.run(stop.clone()).await;
+                    }
+                };
+                tokio::join!(
+                    syncer.run(stop.clone(), stop.clone()),
+                    dispatcher.run(stop.clone()),
+                    tending
+                );
             }
         });
         Self {

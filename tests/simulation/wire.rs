@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use wecom_kf::clock::UnixMillis;
 use wecom_kf::id::{AccountKey, HandlerName, Msgid};
 use wecom_kf::store::{
-    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane, Lease, News,
-    Page, Pending, Position, Quota, Room, SentReply, Seq, Shared, Store, StoreError, Tenure, WakeUp,
+    AccountState, Backlog, Blanked, Census, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane,
+    Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Shared, Store, StoreError, Tenure, WakeUp,
 };
 
 use crate::chance::{Chance, digest};
@@ -293,6 +293,10 @@ impl Shared for Wire {
 
     async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError> {
         ask!(self, "give back", store => shared(&store).give_back(leases))
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        ask!(self, "census", store => shared(&store).census())
     }
 
     async fn leave(&self) -> Result<(), StoreError> {

@@ -77,7 +77,6 @@ impl Witness {
 
 impl Handler for Witness {
     async fn handle(&self, cx: &Context, message: &Message) -> Result<Outcome, HandlerError> {
-        let held = self.life.running().await;
         let Outside {
             chance, weather, audit, ..
         } = &*self.outside;
@@ -89,7 +88,6 @@ impl Handler for Witness {
             lane: Lane::of(account, &message.party()),
             owner: self.life.owner(),
         };
-        audit.begins(&attempt, held);
         let mut under_way = UnderWay {
             audit,
             outcome: match cx.attempt() {
@@ -97,8 +95,12 @@ impl Handler for Witness {
                 _ => audit::Outcome::FailedAtLast,
             },
             life: &self.life,
+            begun: false,
             attempt,
         };
+        let held = self.life.running().await;
+        audit.begins(&under_way.attempt, held);
+        under_way.begun = true;
         let subject = digest((self.id, account, &message.msgid));
         let key = digest((subject, self.outside.count(subject)));
         let weather = weather.of_handlers(Instant::now());
@@ -133,6 +135,8 @@ impl Handler for Witness {
 struct UnderWay<'a> {
     audit: &'a Audit,
     life: &'a Life,
+    /// Or its process was stopped first, and ran out of time before it went on.
+    begun: bool,
     attempt: Attempt,
     outcome: audit::Outcome,
 }
@@ -144,6 +148,10 @@ impl Drop for UnderWay<'_> {
             true => audit::Outcome::Failed,
             false => self.outcome,
         };
-        self.audit.ends(&self.attempt, outcome);
+        if self.begun {
+            self.audit.ends(&self.attempt, outcome);
+        } else {
+            self.audit.gave_up(&self.attempt, outcome);
+        }
     }
 }

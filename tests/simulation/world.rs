@@ -235,7 +235,7 @@ impl<'a> Fleet<'a> {
         self.calls += 1;
         let places = (0..self.places.len()).map(|n| (place + n) % self.places.len());
         let mut up = places.filter_map(|place| self.places[place].as_ref());
-        if let Some(replica) = up.find(|replica| !replica.life.is_stopped()) {
+        if let Some(replica) = up.find(|replica| !replica.life.is_stopped() && !replica.is_retiring()) {
             replica.callback(account, self.calls);
             self.called.insert(account.clone(), self.calls);
         }

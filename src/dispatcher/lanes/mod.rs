@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
 
-use crate::store::{Lane, Pending, Seq};
+use crate::store::{Lane, Pending, Seq, ShardSet};
 
 #[cfg(test)]
 mod tests;
@@ -53,8 +53,17 @@ pub(crate) struct Lanes {
     waiting: usize,
     urgent: VecDeque<Lane>,
     ready: VecDeque<Lane>,
+    /// Who goes first when the handler is probed the next time.
+    probe_first: Line,
     /// Lanes whose first delivery is not due yet.
     resting: BinaryHeap<Reverse<(Instant, Lane)>>,
+}
+
+/// Where lanes stand that are to be tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Line {
+    Urgent,
+    Ready,
 }
 
 /// One customer's deliveries.
@@ -95,6 +104,7 @@ impl Lanes {
             waiting: 0,
             urgent: VecDeque::new(),
             ready: VecDeque::new(),
+            probe_first: Line::Urgent,
             resting: BinaryHeap::new(),
         }
     }
@@ -130,9 +140,29 @@ impl Lanes {
     /// The next delivery to try. Its lane stands still until [`finished`](Self::finished) or
     /// [`try_again`](Self::try_again).
     pub(crate) fn next(&mut self, now: Instant) -> Option<Pending> {
+        self.next_from(Line::Urgent, now)
+    }
+
+    /// The next delivery to probe a handler with that fails for everybody, as [`next`](Self::next); but urgent ones go
+    /// first only every other time. Two customers whose urgent message is poison would otherwise get every probe, and it
+    /// would never be found out that the handler works for all the others.
+    pub(crate) fn next_probe(&mut self, now: Instant) -> Option<Pending> {
+        let delivery = self.next_from(self.probe_first, now)?;
+        self.probe_first = match self.probe_first {
+            Line::Urgent => Line::Ready,
+            Line::Ready => Line::Urgent,
+        };
+        Some(delivery)
+    }
+
+    fn next_from(&mut self, first: Line, now: Instant) -> Option<Pending> {
         self.wake_rested(now);
         loop {
-            let lane = self.urgent.pop_front().or_else(|| self.ready.pop_front())?;
+            let (first, second) = match first {
+                Line::Urgent => (&mut self.urgent, &mut self.ready),
+                Line::Ready => (&mut self.ready, &mut self.urgent),
+            };
+            let lane = first.pop_front().or_else(|| second.pop_front())?;
             // A lane may stand in both lines; whichever entry comes second finds it running, or gone.
             let Some(queue) = self.lanes.get_mut(&lane) else {
                 continue;
@@ -163,6 +193,22 @@ impl Lanes {
         self.release(lane);
         self.put(delivery, due);
         self.settle(lane, now);
+    }
+
+    /// Forgets what waits of `shards`. What runs, and what ended and is not recorded yet, must still not be taken in again.
+    pub(crate) fn evict(&mut self, shards: ShardSet) {
+        self.lanes.retain(|lane, queue| {
+            if !shards.contains(lane.shard()) {
+                return true;
+            }
+            for (seq, Held { delivery, .. }) in std::mem::take(&mut queue.waiting) {
+                self.held.remove(&seq);
+                self.waiting -= 1;
+                self.waiting_bytes -= delivery.letter.body.get().len();
+            }
+            queue.urgent = 0;
+            queue.state == State::Running
+        });
     }
 
     /// The end of `seq` is durable: were it read again, it would be owed again.

@@ -81,6 +81,13 @@ impl Audit {
         }
     }
 
+    /// `attempt` ended before its handler saw anything of it.
+    pub(crate) fn gave_up(&self, attempt: &Attempt, outcome: Outcome) {
+        if outcome != Outcome::Failed {
+            self.books().over.insert(attempt.debt());
+        }
+    }
+
     /// The process `owner` was stopped or killed: what it has begun may go on beside what others begin.
     pub(crate) fn disturbed(&self, owner: u64) {
         let mut books = self.books();

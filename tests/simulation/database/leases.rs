@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wecom_kf::store::{AccountState, Fence, Lease, Quota, Right, Shard, Tenure};
+use wecom_kf::store::{AccountState, Census, Fence, Lease, Quota, Right, Shard, Tenure};
 
 use super::tables::Tables;
 
@@ -82,6 +82,21 @@ impl Tables {
             leases.push(Lease { right, fence });
         }
         leases
+    }
+
+    pub(super) fn census(&self, now: Instant) -> Census {
+        Census {
+            replicas: self.replicas.values().filter(|until| **until > now).count(),
+            accounts: self.accounts.len(),
+            vacant: Quota {
+                pulls: self
+                    .accounts
+                    .values()
+                    .filter(|account| account.holder.is_free(now))
+                    .count(),
+                shards: Shard::all().filter(|shard| self.holder(*shard).is_free(now)).count(),
+            },
+        }
     }
 
     pub(super) fn give_back(&mut self, owner: u64, leases: Vec<Lease>) {

@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep};
 use wecom_kf::clock::UnixMillis;
 use wecom_kf::id::{AccountKey, HandlerName, Msgid};
 use wecom_kf::store::{
-    AccountState, Backlog, Bell, Blanked, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane, Lease,
-    News, Page, Pending, Position, Quota, Room, SentReply, Seq, ShardSet, Shared, Store, StoreError, Tenure, WakeUp,
+    AccountState, Backlog, Bell, Blanked, Census, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId,
+    Lane, Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, ShardSet, Shared, Store, StoreError,
+    Tenure, WakeUp,
 };
 
 mod deliveries;
@@ -299,6 +300,10 @@ impl Shared for Handle {
 
     async fn take(&self, most: Quota, term: Duration) -> Result<Vec<Lease>, StoreError> {
         Ok(self.database.tables().take(self.owner, most, Instant::now(), term))
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        Ok(self.database.tables().census(Instant::now()))
     }
 
     async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError> {
