@@ -51,6 +51,10 @@ const ONCE_FAILED: [(u64, Sharing); 2] = [
     (103, Sharing::Alone),
 ];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which seeds are run is for whoever runs them to say"
+)]
 fn number_of(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
