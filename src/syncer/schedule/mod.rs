@@ -202,6 +202,10 @@ impl Schedule {
                 }
             }
         }
+        self.tell_of_paused();
+    }
+
+    fn tell_of_paused(&self) {
         metrics::gauge!(metric::ACCOUNTS_PAUSED, "app" => self.app.to_string()).set(self.agenda.paused() as f64);
     }
 }
