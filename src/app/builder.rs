@@ -100,7 +100,12 @@ impl Builder {
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
-        let (leases, tender) = Leases::of(&store, lease::Settings::default());
+        let (leases, tender) = Leases::of(
+            &store,
+            lease::Settings {
+                term: config.store.lease,
+            },
+        );
         let syncer = Syncer::new(clients, &store, &roster, &leases, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),

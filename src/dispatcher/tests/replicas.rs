@@ -310,7 +310,8 @@ async fn a_shard_that_somebody_else_had_meanwhile_is_read_anew_and_stays_in_orde
         1,
         "what came of the first was decided under the old fence"
     );
-    (well.store(true, Ordering::SeqCst), may_end.add_permits(2));
+    well.store(true, Ordering::SeqCst);
+    may_end.add_permits(2);
     house.until_nothing_is_owed().await;
     assert_eq!(log.begun_by(a.handle.owner()), [1, 1, 2]);
     log.assert_nothing_overlapped();

@@ -127,11 +127,12 @@ impl House {
 
     /// Runs a syncer that waits for next to nothing, and never polls.
     fn run_with(&self, api_base: &str, change: impl FnOnce(&mut Change)) -> Running {
-        self.run_on(Arc::<Watched>::clone(&self.store), api_base, change)
+        let store: Arc<dyn Store> = Arc::<Watched>::clone(&self.store);
+        self.run_on(&store, api_base, change)
     }
 
     /// Runs one on `store`, which may be shared with others.
-    fn run_on(&self, store: Arc<dyn Store>, api_base: &str, change: impl FnOnce(&mut Change)) -> Running {
+    fn run_on(&self, store: &Arc<dyn Store>, api_base: &str, change: impl FnOnce(&mut Change)) -> Running {
         let simulated = crate::simulator::Settings::default();
         let mut settings = Change {
             api: api::Settings::new(CorpId::from("ww0123456789abcdef"), simulated.secret),
@@ -158,19 +159,22 @@ impl House {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let client = api::Client::new(settings.api, Arc::clone(&clock)).unwrap();
         let clients = HashMap::from([(app(), (client, settings.sync))]);
-        let (leases, tender) = Leases::of(&store, settings.lease);
-        let syncer = Syncer::new(clients, &store, &self.roster, &leases, &clock, settings.marks);
+        let (leases, tender) = Leases::of(store, settings.lease);
+        let syncer = Syncer::new(clients, store, &self.roster, &leases, &clock, settings.marks);
         let wake_ups = syncer.wake_ups(&app()).unwrap();
         let (stop, held) = (CancellationToken::new(), syncer.held());
         Running {
             held,
             task: tokio::spawn({
                 let stop = stop.clone();
-                let tending = async move |stop| match tender {
-                    Some(tender) => tender.run(stop).await,
-                    None => {}
+                let tending = async move |stop| {
+                    if let Some(tender) = tender {
+                        tender.run(stop).await;
+                    }
                 };
-                async move { drop(tokio::join!(syncer.run(stop.clone(), stop.clone()), tending(stop))) }
+                async move {
+                    tokio::join!(syncer.run(stop.clone(), stop.clone()), tending(stop));
+                }
             }),
             stop,
             wake_ups,

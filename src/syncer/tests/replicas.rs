@@ -29,7 +29,8 @@ fn join(house: &House, joint: &Arc<Joint>, api_base: &str) -> Replica {
 
 fn join_with(house: &House, joint: &Arc<Joint>, api_base: &str, change: impl FnOnce(&mut Change)) -> Replica {
     let handle = joint.open();
-    let running = house.run_on(Arc::<Handle>::clone(&handle), api_base, change);
+    let store: Arc<dyn Store> = Arc::<Handle>::clone(&handle);
+    let running = house.run_on(&store, api_base, change);
     Replica { handle, running }
 }
 
