@@ -79,11 +79,7 @@ impl Builder {
         }
         refuse_shared_names(&handlers)?;
         let marks = marks(&config.store, &config.sync);
-        let store = store::open(&store::Settings {
-            durability: config.store.durability,
-            ..store::Settings::new(config.store.url)
-        })
-        .await?;
+        let store = store::open(&config.store.settings()).await?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
 
@@ -104,7 +100,12 @@ impl Builder {
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
-        let (leases, tender) = Leases::of(&store, lease::Settings::default());
+        let (leases, tender) = Leases::of(
+            &store,
+            lease::Settings {
+                term: config.store.lease,
+            },
+        );
         let syncer = Syncer::new(clients, &store, &roster, &leases, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
