@@ -33,6 +33,9 @@ fn environment() -> Environment {
             "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         ),
         ("GATEWAY_KEY", "g4teway-g4teway-g4teway-g4teway-g4"),
+        ("NATS_PASSWORD", "n4tspass"),
+        ("NATS_TOKEN", "n4tstoken"),
+        ("NATS_SEED", "SUAIO3FHUX5PNV2LQIIP7TZ3N4L7TX3W53MQGEIVYFIGA635OZCKEYHFLM"),
     ]
     .into_iter()
     .collect()
@@ -49,18 +52,34 @@ fn example_in_full() -> String {
         _ => format!("{line}\n"),
     };
     let text: String = EXAMPLE.lines().map(switched_on).collect();
-    // A file that is there.
+    // What is there.
     text.replace("/etc/wecom-kf/ca.pem", CA_FILE)
+        .replace(r#"{ file = "/run/secrets/nats.creds" }"#, r#"{ env = "NATS_SEED" }"#)
 }
 
 /// The same, without what this build refuses.
 fn example_for_this_build() -> String {
     let allowed = |line: &&str| cfg!(feature = "otel") || !line.starts_with("otlp_endpoint");
-    example_in_full()
-        .lines()
-        .filter(allowed)
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let entry = |entry: &&str| cfg!(feature = "nats") || !entry.contains("kind = \"nats\"");
+    let text = example_in_full();
+    let lines = text.lines().filter(allowed).map(|line| format!("{line}\n"));
+    let text: String = lines.collect();
+    let entries = text.split_inclusive("\n\n").filter(entry);
+    entries.collect()
+}
+
+/// What the reader knows and this build refuses.
+fn keys_refused() -> &'static [&'static str] {
+    const NATS: &[&str] = &[
+        "handlers.servers",
+        "handlers.stream",
+        "handlers.subject",
+        "handlers.user",
+        "handlers.password",
+        "handlers.token",
+        "handlers.credentials",
+    ];
+    if cfg!(feature = "nats") { &[] } else { NATS }
 }
 
 /// Every key that `text` sets, as `apps.name` whichever entry it stands in.
@@ -140,7 +159,8 @@ fn the_example_shows_every_key_there_is() {
 fn the_example_is_right_with_every_setting_switched_on() {
     let loaded = Config::parse(&example_for_this_build(), &environment()).unwrap();
     assert_eq!(loaded.warnings, [""; 0]);
-    assert_eq!(loaded.config.handlers.len(), 4);
+    let nats = if cfg!(feature = "nats") { 3 } else { 0 };
+    assert_eq!(loaded.config.handlers.len(), 4 + nats);
 }
 
 #[test]
@@ -150,8 +170,9 @@ fn a_printed_config_shows_every_key_and_no_secret() {
     if !cfg!(feature = "otel") {
         known.remove("log.otlp_endpoint");
     }
+    known.retain(|key| !keys_refused().contains(&&**key));
     assert_eq!(missing(&known, &keys_set(&printed)), [""; 0]);
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway"] {
+    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "n4ts", "SUAIO3FH"] {
         assert!(!printed.contains(secret), "{secret} in:\n{printed}");
     }
 }
@@ -169,6 +190,8 @@ fn a_printed_config_reads_back_as_itself() {
             r#"signing_secret = "***""#,
             r#"signing_secret = { env = "BOT_SIGNING_SECRET" }"#,
         )
+        .replace(r#"password = "***""#, r#"password = { env = "NATS_PASSWORD" }"#)
+        .replace(r#"credentials = "***""#, r#"credentials = { env = "NATS_SEED" }"#)
         .replace(r#"keys = ["***"]"#, r#"keys = [{ env = "GATEWAY_KEY" }]"#);
     assert_eq!(parse(&readable).to_string(), printed);
 }
@@ -176,7 +199,7 @@ fn a_printed_config_reads_back_as_itself() {
 #[test]
 fn debug_output_shows_no_secret() {
     let debug = format!("{:?} {:?}", parse(&example_for_this_build()), environment());
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway"] {
+    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "n4ts", "SUAIO3FH"] {
         assert!(!debug.contains(secret), "{secret} in:\n{debug}");
     }
 }

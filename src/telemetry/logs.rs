@@ -25,9 +25,11 @@ use crate::span;
 
 /// Crates that see requests, with the secrets in them, before they are encrypted. A test holds it to what is built.
 const CARRIERS: &[&str] = &[
+    "async_nats",
     "h2",
     "hyper",
     "hyper_util",
+    "nkeys",
     "reqwest",
     "rustls",
     "rustls_platform_verifier",
