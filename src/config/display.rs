@@ -3,11 +3,11 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+#[cfg(feature = "nats")]
+use super::Nats;
 use super::auto_reply::{entries, match_word, words_of};
 use super::filter::origin_word;
 use super::size::Size;
-#[cfg(feature = "nats")]
-use super::Nats;
 use super::{App, Config, Gateway, Handler, HandlerKind};
 use crate::api::EventMessage;
 use crate::handler::auto_reply::{Answer, HandOver, Settings};

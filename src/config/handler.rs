@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::raw::{self, Span};
-use super::section::{LONGEST, SHORTEST, Section};
 #[cfg(feature = "nats")]
 use super::Nats;
+use super::raw::{self, Span};
+use super::section::{LONGEST, SHORTEST, Section};
 use super::{Forward, Handler, auto_reply, filter, forward, nats};
 use crate::backoff::Schedule;
 use crate::handler::{self, Policy};

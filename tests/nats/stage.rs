@@ -140,7 +140,11 @@ impl Stage {
             shelf.read().await;
             match self.verdict(shelf).lost {
                 0 => return,
-                lost => shelf.until(shelf.len().await.max(shelf.messages.len() as u64 + lost)).await,
+                lost => {
+                    shelf
+                        .until(shelf.len().await.max(shelf.messages.len() as u64 + lost))
+                        .await
+                }
             }
         }
     }

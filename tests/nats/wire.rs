@@ -44,9 +44,15 @@ async fn pass(guest: TcpStream, broker: SocketAddr, breaks: Arc<AtomicU64>) {
     let back = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from_host.read(&mut buffer).await {
-            let confirms = buffer[..read].windows(CONFIRMATION.len()).any(|bytes| bytes == CONFIRMATION);
+            let confirms = buffer[..read]
+                .windows(CONFIRMATION.len())
+                .any(|bytes| bytes == CONFIRMATION);
             let one_less = |left: u64| left.checked_sub(1);
-            if confirms && breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            if confirms
+                && breaks
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+                    .is_ok()
+            {
                 return;
             }
             if to_guest.write_all(&buffer[..read]).await.is_err() {

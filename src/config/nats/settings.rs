@@ -71,7 +71,10 @@ fn server(section: &mut Section<'_>, key: &str, text: &str) -> Option<Url> {
     let problem = match Url::parse(text) {
         Err(error) => format!("is no URL ({error}): {MEND}"),
         Ok(url) if !matches!(url.scheme(), "nats" | "tls") => {
-            format!("must begin with nats:// or tls://, but its scheme is {:?}", url.scheme())
+            format!(
+                "must begin with nats:// or tls://, but its scheme is {:?}",
+                url.scheme()
+            )
         }
         Ok(url) if !url.has_host() => format!("names no host: {MEND}"),
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {

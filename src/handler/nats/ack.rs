@@ -102,7 +102,9 @@ mod tests {
             (400, 10_071, "wrong last sequence: 7", "retry"),
         ] {
             let failure = refused(code, err_code, description);
-            let text = std::error::Error::source(&failure).map(ToString::to_string).unwrap_or_default();
+            let text = std::error::Error::source(&failure)
+                .map(ToString::to_string)
+                .unwrap_or_default();
             assert!(text.contains(description), "{text}");
             assert_eq!(word(failure), verdict, "{description}");
         }
@@ -110,7 +112,15 @@ mod tests {
 
     #[test]
     fn whoever_answers_without_an_ack_has_not_stored_the_message() {
-        for answer in [&b""[..], b"ok", b"{}", b"null", br#"{"stream":"KF"}"#, br#"{"seq":7}"#, b"\xff"] {
+        for answer in [
+            &b""[..],
+            b"ok",
+            b"{}",
+            b"null",
+            br#"{"stream":"KF"}"#,
+            br#"{"seq":7}"#,
+            b"\xff",
+        ] {
             let failure = read(answer).unwrap_err();
             assert!(matches!(failure, Failure::NoAck(_)), "{failure:?}");
             assert_eq!(word(failure), "retry");
@@ -127,7 +137,10 @@ mod tests {
     #[test]
     fn a_server_that_does_not_answer_is_told_with_what_it_complained_about() {
         let failure = Failure::NoAnswer(Some("Permissions Violation for Publish".into()));
-        assert!(failure.to_string().ends_with("said: Permissions Violation for Publish"), "{failure}");
+        assert!(
+            failure.to_string().ends_with("said: Permissions Violation for Publish"),
+            "{failure}"
+        );
         assert!(!Failure::NoAnswer(None).to_string().contains("said"));
     }
 }

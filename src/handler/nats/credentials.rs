@@ -130,6 +130,9 @@ mod tests {
         ];
         let wrong = Key::parse(&file(&SEED[1..])).unwrap_err();
         let shown = format!("{credentials:?} {wrong:?} {wrong}");
-        assert!(!shown.contains("hush") && !shown.contains("IO3F") && !shown.contains("eyJ"), "{shown}");
+        assert!(
+            !shown.contains("hush") && !shown.contains("IO3F") && !shown.contains("eyJ"),
+            "{shown}"
+        );
     }
 }

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::rustls::ClientConfig;
-use async_nats::{Client, ConnectError, ConnectOptions, Event, Message, Request, RequestErrorKind, ServerAddr, ServerError};
+use async_nats::{
+    Client, ConnectError, ConnectOptions, Event, Message, Request, RequestErrorKind, ServerAddr, ServerError,
+};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

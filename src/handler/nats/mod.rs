@@ -255,5 +255,6 @@ enum Failure {
 }
 
 fn complaint(said: Option<&str>) -> String {
-    said.map(|said| format!("; the server last said: {said}")).unwrap_or_default()
+    said.map(|said| format!("; the server last said: {said}"))
+        .unwrap_or_default()
 }

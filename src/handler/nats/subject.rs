@@ -127,7 +127,10 @@ fn text_part(text: &str) -> Result<Option<Part>, SubjectTemplateError> {
     if text.contains('}') {
         return Err(SubjectTemplateError::Braces);
     }
-    if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'*' | b'>')) {
+    if text
+        .bytes()
+        .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'*' | b'>'))
+    {
         return Err(SubjectTemplateError::Characters);
     }
     Ok((!text.is_empty()).then(|| Part::Text(text.into())))
@@ -187,7 +190,8 @@ mod tests {
 
     /// Whether a server takes a message on `subject`, and a stream finds it there.
     fn is_publishable(subject: &str) -> bool {
-        let word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>');
+        let word =
+            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>');
         subject.len() < 1024 && subject.split('.').all(word)
     }
 
@@ -202,8 +206,14 @@ mod tests {
             subject(&default, &read("event_enter_session")),
             "kf.main.wkQ7x2DAAA8nTfL3mRzPpVbC5uYkHs0w.event.enter_session"
         );
-        assert_eq!(subject("wecom.{type}", &read("unknown_event_type")), "wecom.event.future_event");
-        assert_eq!(subject("{type}.of-{app}", &read("unknown_msgtype")), "future_card.of-main");
+        assert_eq!(
+            subject("wecom.{type}", &read("unknown_event_type")),
+            "wecom.event.future_event"
+        );
+        assert_eq!(
+            subject("{type}.of-{app}", &read("unknown_msgtype")),
+            "future_card.of-main"
+        );
         assert_eq!(subject("messages", &read("text")), "messages");
     }
 
