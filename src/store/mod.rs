@@ -22,12 +22,15 @@ use crate::clock::UnixMillis;
 use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
 
 mod error;
+#[cfg(test)]
+pub(crate) mod joint;
 mod lane;
 mod lease;
 mod letter;
 mod news;
 mod open;
 mod page;
+mod postgres;
 mod reply;
 mod room;
 mod shared;
@@ -35,11 +38,12 @@ mod sqlite;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
-pub use lease::{Fence, Lease, Quota, Right, Tenure};
+pub use lease::{Census, Fence, Lease, Quota, Right, Tenure};
 pub use letter::Letter;
 pub use news::{Bell, News};
-pub use open::{Durability, Settings, open, open_operator};
+pub use open::{CONNECTIONS, Durability, Settings, open, open_operator};
 pub use page::{Claim, Commit, FirstPull, Intake, NewMessage, Page, PageEnds, Stored};
+pub use postgres::{Authorities, AuthoritiesError};
 pub use reply::SentReply;
 pub use room::Room;
 pub use shared::Shared;
