@@ -23,11 +23,11 @@ impl Failure {
     /// What should become of the message.
     pub(super) fn judged(self) -> HandlerError {
         let blame = match &self {
-            Failure::TooLarge(_) => Blame::Message,
-            Failure::Refused(error) => blame(error),
+            Self::TooLarge(_) => Blame::Message,
+            Self::Refused(error) => blame(error),
             // Somebody answers, but no stream: nobody can tell whom else that concerns.
-            Failure::NoAck(_) => Blame::Unclear,
-            Failure::NoConnection(_) | Failure::Lost | Failure::NoStream | Failure::NoAnswer(_) => Blame::Server,
+            Self::NoAck(_) => Blame::Unclear,
+            Self::NoConnection(_) | Self::Lost | Self::NoStream | Self::NoAnswer(_) => Blame::Server,
         };
         let source = Box::new(self);
         match blame {
