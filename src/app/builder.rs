@@ -20,7 +20,7 @@ use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
 use crate::lease::{self, Leases};
 use crate::store::{self, Store};
-use crate::syncer::{self, Syncer, WakeUps};
+use crate::syncer::{self, Syncer, Upstream, WakeUps};
 use crate::telemetry::Metrics;
 
 /// Share of the grace that attempts in hand may use; the rest is for the store to write down how they ended.
@@ -87,7 +87,8 @@ impl Builder {
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
 
-        let mut clients = HashMap::new();
+        let mut clients = Vec::new();
+        let mut upstreams = HashMap::new();
         let mut callbacks = Vec::new();
         for app in config.apps {
             let name = app.name.clone();
@@ -96,21 +97,17 @@ impl Builder {
                 name: name.clone(),
                 verifier: verifier(&app)?,
             });
-            clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
+            let client = client(&config.sync, app, Arc::clone(&clock))?;
+            clients.push((name.clone(), client.clone()));
+            upstreams.insert(name, (Arc::new(client) as Arc<dyn Upstream>, settings));
         }
-        let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
-        let shared: Vec<(AppName, Client)> = shared.collect();
-        let desk = Arc::new(desk(&shared, &store, &clock));
+        let desk = Arc::new(desk(&clients, &store, &clock));
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
-        let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
-        let (leases, tender) = Leases::of(
-            &store,
-            lease::Settings {
-                term: config.store.lease,
-            },
-        );
-        let syncer = Syncer::new(clients, &store, &roster, &leases, &clock, marks);
+        let gateway = config.gateway.map(|section| gateway(section, &clients, &clock));
+        let term = config.store.lease;
+        let (leases, tender) = Leases::of(&store, &clock, lease::Settings { term });
+        let syncer = Syncer::new(upstreams, &store, &roster, &leases, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
             ..dispatcher::Settings::default()
@@ -121,7 +118,7 @@ impl Builder {
             server: config.server,
             retention: config.store.retention,
             body_retention: config.store.body_retention,
-            clients: shared,
+            clients,
             gateway,
             callbacks: Callbacks::new(callbacks, Arc::clone(&clock), notify),
             store,

@@ -1,6 +1,6 @@
 //! What callbacks said and no pull has answered yet: one entry per account, however many callbacks come.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ pub struct WakeUps {
 
 #[derive(Debug, Default)]
 struct Told {
-    entries: HashMap<OpenKfid, Entry>,
+    entries: BTreeMap<OpenKfid, Entry>,
     /// Woken since the schedule last looked.
-    awake: HashSet<OpenKfid>,
+    awake: BTreeSet<OpenKfid>,
     /// Granted to the application since the schedule last looked.
-    granted: HashSet<OpenKfid>,
+    granted: BTreeSet<OpenKfid>,
 }
 
 #[derive(Debug, Default)]
@@ -157,12 +157,12 @@ impl WakeUps {
     }
 
     /// Takes the accounts woken since the last time.
-    pub(super) fn take_awake(&self) -> HashSet<OpenKfid> {
+    pub(super) fn take_awake(&self) -> BTreeSet<OpenKfid> {
         std::mem::take(&mut self.told().awake)
     }
 
     /// Takes the accounts granted since the last time.
-    pub(super) fn take_granted(&self) -> HashSet<OpenKfid> {
+    pub(super) fn take_granted(&self) -> BTreeSet<OpenKfid> {
         std::mem::take(&mut self.told().granted)
     }
 
@@ -294,7 +294,7 @@ mod tests {
         for n in 0..1000 {
             board.wake(wk1.clone(), Some(CallbackToken::new(format!("ENC{n}"))), UnixMillis(n));
         }
-        assert_eq!(board.take_awake(), HashSet::from([wk1.clone()]));
+        assert_eq!(board.take_awake(), BTreeSet::from([wk1.clone()]));
         assert!(board.take_awake().is_empty());
         assert_eq!(board.take_unsaved().len(), 1);
         assert!(board.take_unsaved().is_empty());
@@ -411,7 +411,7 @@ mod tests {
         let (board, wk1) = board();
         board.know(&wk1);
         board.wake_all(UnixMillis(1));
-        assert_eq!(board.take_awake(), HashSet::from([wk1.clone()]));
+        assert_eq!(board.take_awake(), BTreeSet::from([wk1.clone()]));
         assert!(board.take_awake().is_empty());
         assert!(board.token(&wk1, UnixMillis(1)).is_none());
     }

@@ -98,9 +98,9 @@ async fn house() -> (House, Arc<Joint>) {
 fn join(house: &House, joint: &Arc<Joint>, handler: impl FnOnce(&Arc<Handle>) -> Registration) -> Replica {
     let handle = joint.open();
     let store: Arc<dyn Store> = Arc::<Handle>::clone(&handle);
-    let (leases, tender) = Leases::of(&store, lease::Settings { term: TERM });
-    let roster = Roster::new([(house.owed_to[0], handler(&handle))]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (leases, tender) = Leases::of(&store, &clock, lease::Settings { term: TERM });
+    let roster = Roster::new([(house.owed_to[0], handler(&handle))]);
     let dispatcher = Dispatcher::new(&store, &roster, &leases, &clock, &Settings::default()).unwrap();
     let stop = CancellationToken::new();
     let tasks = vec![

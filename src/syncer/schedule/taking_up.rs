@@ -85,7 +85,7 @@ async fn read_accounts(source: Arc<Source>) -> Vec<AccountState> {
                     error = &error as &dyn std::error::Error,
                     "cannot read the accounts, will try again"
                 );
-                let wait = source.settings.backoff.wait(failures, &mut rand::rng());
+                let wait = source.settings.backoff.wait(failures, &mut source.clock.rng());
                 sleep(wait).await;
             }
         }

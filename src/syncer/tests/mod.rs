@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Held, Marks, Settings, Syncer, WakeUps};
+use super::{Held, Marks, Settings, Syncer, Upstream, WakeUps};
 use crate::api;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, ManualClock, UnixMillis};
@@ -157,10 +157,10 @@ impl House {
         settings.api.rate_limit_pause = Duration::from_millis(100);
         change(&mut settings);
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let client = api::Client::new(settings.api, Arc::clone(&clock)).unwrap();
-        let clients = HashMap::from([(app(), (client, settings.sync))]);
-        let (leases, tender) = Leases::of(store, settings.lease);
-        let syncer = Syncer::new(clients, store, &self.roster, &leases, &clock, settings.marks);
+        let client: Arc<dyn Upstream> = Arc::new(api::Client::new(settings.api, Arc::clone(&clock)).unwrap());
+        let upstreams = HashMap::from([(app(), (client, settings.sync))]);
+        let (leases, tender) = Leases::of(store, &clock, settings.lease);
+        let syncer = Syncer::new(upstreams, store, &self.roster, &leases, &clock, settings.marks);
         let wake_ups = syncer.wake_ups(&app()).unwrap();
         let (stop, held) = (CancellationToken::new(), syncer.held());
         Running {
