@@ -26,7 +26,7 @@ const LOOKS: usize = 2400;
 /// and removes that.
 const JANITOR: &str = r#"
 read -r _
-for file in "$1"/data/postmaster.pid "$1"/*.pid; do
+for file in "$1"/data/*.pid; do
     pid=$(head -n 1 "$file" 2>/dev/null) && kill -QUIT "$pid" && while kill -0 "$pid"; do sleep 0.05; done
 done
 rm -rf "$1"

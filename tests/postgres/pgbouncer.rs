@@ -12,7 +12,7 @@ use super::{Cluster, LOOKS, as_server_user, free_address, install};
 
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
-/// A pooler. Ended when it is dropped, and with the cluster's folder, by whose files it lives.
+/// A pooler. Ended when it is dropped, and at the latest with the cluster.
 pub(crate) struct Pgbouncer {
     address: SocketAddr,
     child: Child,
@@ -38,6 +38,7 @@ impl Pgbouncer {
              listen_addr = {}\n\
              listen_port = {}\n\
              unix_socket_dir =\n\
+             pidfile = {}\n\
              auth_type = any\n\
              pool_mode = transaction\n\
              max_client_conn = 2000\n\
@@ -46,6 +47,11 @@ impl Pgbouncer {
             server.port(),
             address.ip(),
             address.port(),
+            // Where the cluster's janitor finds it.
+            cluster
+                .folder()
+                .join(format!("data/pgbouncer-{}.pid", address.port()))
+                .display(),
         );
         fs::write(&settings, text).expect("the folder is ours");
         let log = File::create(settings.with_extension("log")).expect("the folder is ours");

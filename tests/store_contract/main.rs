@@ -44,6 +44,7 @@ macro_rules! run_on {
                         a_page_that_fails_half_way_changes_nothing,
                         a_message_is_stored_once_however_often_it_comes,
                         a_message_with_another_body_does_not_replace_the_first,
+                        no_id_and_no_type_that_can_come_holds_up_a_page,
                         the_same_msgid_on_two_accounts_is_two_messages,
                         history_is_stored_without_being_owed,
                         numbers_grow_and_are_never_given_twice,
