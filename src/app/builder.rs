@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "nats")]
+use std::time::Duration;
 
 use super::{App, AppError};
 use crate::api::{self, Client};
@@ -11,6 +13,8 @@ use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
+#[cfg(feature = "nats")]
+use crate::handler::nats::{self, Nats, NatsError};
 use crate::handler::{AutoReply, Desk, Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
@@ -100,7 +104,12 @@ impl Builder {
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
-        let (leases, tender) = Leases::of(&store, lease::Settings::default());
+        let (leases, tender) = Leases::of(
+            &store,
+            lease::Settings {
+                term: config.store.lease,
+            },
+        );
         let syncer = Syncer::new(clients, &store, &roster, &leases, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
@@ -159,8 +168,42 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
                 Err(source) => return Err(AppError::Handler { handler: name, source }),
             }
         }
+        #[cfg(feature = "nats")]
+        HandlerKind::Nats(section) => match nats(*section, policy.timeout, Arc::clone(clock)) {
+            Ok(nats) => {
+                #[cfg(feature = "otel")]
+                let nats = nats.with_traceparent(crate::telemetry::traceparent);
+                Registration::new(name, nats).on_shared_threads()
+            }
+            Err(source) => return Err(AppError::Nats { handler: name, source }),
+        },
     };
     Ok(registration.with_filter(filter).with_policy(policy))
+}
+
+/// Makes the publisher that `section` describes, for whoever wants to know whether it gets through.
+///
+/// # Errors
+///
+/// See [`NatsError`].
+#[cfg(feature = "nats")]
+pub fn nats(section: config::Nats, timeout: Duration, clock: Arc<dyn Clock>) -> Result<Nats, NatsError> {
+    let config::Nats {
+        servers,
+        stream,
+        subject,
+        credentials,
+        ca,
+    } = section;
+    let settings = nats::Settings {
+        servers,
+        stream,
+        subject,
+        credentials,
+        authorities: ca.map(|ca| ca.authorities),
+        timeout,
+    };
+    Nats::new(settings, clock)
 }
 
 fn refuse_shared_names(handlers: &[Registration]) -> Result<(), AppError> {
