@@ -8,7 +8,10 @@ use super::*;
 use crate::api::ErrCode;
 use crate::clock::ManualClock;
 
+mod share;
+
 const LIFETIME: Duration = Duration::from_secs(7200);
+const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(60);
 
 /// A gettoken that counts its calls and answers as it is told.
 #[derive(Default)]
@@ -42,7 +45,7 @@ fn rejected(call: Call, code: ErrCode) -> ApiError {
 
 fn tokens() -> (AccessTokens, ManualClock) {
     let clock = ManualClock::new(UnixMillis::from_secs(1_785_571_200));
-    let tokens = AccessTokens::new(Arc::new(clock.clone()), Duration::from_secs(60));
+    let tokens = AccessTokens::new(Arc::new(clock.clone()), RATE_LIMIT_PAUSE, None);
     (tokens, clock)
 }
 
@@ -128,7 +131,7 @@ async fn two_tokens_granted_together_are_not_renewed_together() {
         lifetime: LIFETIME,
     };
     let mut moments: Vec<_> = (0..20)
-        .map(|_| tokens.land(grant(), UnixMillis(0)).refresh_at)
+        .map(|_| tokens.land(grant(), UnixMillis(0), 0).refresh_at)
         .collect();
     moments.dedup();
     assert!(moments.len() > 10, "{moments:?}");
