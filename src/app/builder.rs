@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::token_shelf::StoreShelf;
 use super::{App, AppError};
-use crate::api::{self, Client};
+use crate::api::{self, Client, TokenShelf};
 use crate::backoff::Backoff;
 use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
@@ -95,7 +96,13 @@ impl Builder {
                 name: name.clone(),
                 verifier: verifier(&app)?,
             });
-            clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
+            clients.insert(
+                name,
+                (
+                    sharing_client(&config.sync, app, &clock, StoreShelf::in_store(&store))?,
+                    settings,
+                ),
+            );
         }
         let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
         let shared: Vec<(AppName, Client)> = shared.collect();
@@ -190,6 +197,16 @@ fn verifier(app: &config::App) -> Result<Verifier, AppError> {
 ///
 /// [`AppError::Client`].
 pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> Result<Client, AppError> {
+    sharing_client(sync, app, &clock, None)
+}
+
+/// Makes the client through which `app` is served, with the access token that lies on `token_shelf`.
+fn sharing_client(
+    sync: &config::Sync,
+    app: config::App,
+    clock: &Arc<dyn Clock>,
+    token_shelf: Option<Arc<dyn TokenShelf>>,
+) -> Result<Client, AppError> {
     let settings = api::Settings {
         api_base: app.api_base.into(),
         calls_per_second: sync.calls_per_second,
@@ -198,9 +215,10 @@ pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> R
         concurrency: app.api_concurrency,
         rate_limit_pause: sync.rate_limit_pause,
         timeout: app.api_timeout,
+        token_shelf,
         ..api::Settings::new(app.corp_id, app.secret)
     };
-    Client::new(settings, clock).map_err(|source| AppError::Client { app: app.name, source })
+    Client::new(settings, Arc::clone(clock)).map_err(|source| AppError::Client { app: app.name, source })
 }
 
 /// What handlers speak through.

@@ -42,6 +42,7 @@ use crate::telemetry::Metrics;
 
 mod builder;
 mod descriptors;
+mod token_shelf;
 mod upkeep;
 
 pub use builder::{Builder, client};

@@ -32,6 +32,7 @@ mod reply;
 mod room;
 mod shared;
 mod sqlite;
+mod token;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
@@ -43,6 +44,7 @@ pub use page::{Claim, Commit, FirstPull, Intake, NewMessage, Page, PageEnds, Sto
 pub use reply::SentReply;
 pub use room::Room;
 pub use shared::Shared;
+pub use token::{SharedTokens, Spent, StoredToken, TokenAsk, TokenDenied, TokenFound, TokenRight};
 
 /// How many deliveries of one customer [`Store::pending_urgent`] reads at most.
 pub const URGENT_REACH: usize = 100;
