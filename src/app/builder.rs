@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::token_shelf::StoreShelf;
-use super::{App, AppError};
+use super::{App, AppError, token_shelf};
 use crate::api::{self, Client, TokenShelf};
 use crate::backoff::Backoff;
 use crate::callback::{Notification, Verifier};
@@ -99,7 +98,7 @@ impl Builder {
             clients.insert(
                 name,
                 (
-                    sharing_client(&config.sync, app, &clock, StoreShelf::in_store(&store))?,
+                    sharing_client(&config.sync, app, &clock, token_shelf(&store))?,
                     settings,
                 ),
             );

@@ -46,6 +46,7 @@ mod token_shelf;
 mod upkeep;
 
 pub use builder::{Builder, client};
+pub use token_shelf::token_shelf;
 
 use upkeep::Upkeep;
 

@@ -11,17 +11,18 @@ use crate::store::{
     SharedTokens, Spent, Store, StoreError, StoredToken, TokenAsk, TokenDenied, TokenFound, TokenRight,
 };
 
+/// The place in `store` where servers share access tokens; `None` if no other process can have it open.
+#[must_use]
+pub fn token_shelf(store: &Arc<dyn Store>) -> Option<Arc<dyn TokenShelf>> {
+    store.shared()?.tokens()?;
+    Some(Arc::new(StoreShelf(Arc::clone(store))))
+}
+
 /// A store that several processes share.
 #[derive(Debug)]
-pub(super) struct StoreShelf(Arc<dyn Store>);
+struct StoreShelf(Arc<dyn Store>);
 
 impl StoreShelf {
-    /// The shelf in `store`; `None` if no other process can have it open.
-    pub(super) fn in_store(store: &Arc<dyn Store>) -> Option<Arc<dyn TokenShelf>> {
-        store.shared()?.tokens()?;
-        Some(Arc::new(Self(Arc::clone(store))))
-    }
-
     fn tokens(&self) -> Result<&dyn SharedTokens, ShelfError> {
         let tokens = self.0.shared().and_then(|shared| shared.tokens());
         tokens.ok_or_else(|| ShelfError::new(StoreError::Closed))

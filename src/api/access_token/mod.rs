@@ -224,17 +224,23 @@ impl AccessTokens {
     }
 
     fn land(&self, grant: Grant, asked_at: UnixMillis, version: u64) -> Arc<AccessToken> {
-        // Apps that started together must not come back together.
-        let share = rand::rng().random_range(0.85..=0.95);
+        let Grant { access_token, lifetime } = grant;
+        let mut state = self.state();
+        let is_the_same = |current: &Arc<AccessToken>| current.expose() == access_token.expose_secret();
+        let share = match state.current.as_ref().is_some_and(is_the_same) {
+            // WeCom may give out the same token until it ends: then there is no other before.
+            true => 1.0,
+            // Apps that started together must not come back together.
+            false => rand::rng().random_range(0.85..=0.95),
+        };
         let token = Arc::new(AccessToken {
-            value: grant.access_token,
+            value: access_token,
             version,
             granted_at: asked_at,
-            refresh_at: asked_at.plus(grant.lifetime.mul_f64(share)),
-            expires_at: asked_at.plus(grant.lifetime),
+            refresh_at: asked_at.plus(lifetime.mul_f64(share)),
+            expires_at: asked_at.plus(lifetime),
             served: AtomicBool::new(false),
         });
-        let mut state = self.state();
         state.current = Some(Arc::clone(&token));
         state.last = (version, Worn::Aged);
         token
