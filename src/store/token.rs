@@ -18,7 +18,7 @@ pub trait SharedTokens: Send + Sync {
     async fn ask_token(&self, ask: TokenAsk) -> Result<TokenFound, StoreError>;
 
     /// Stores the token that was fetched by `right`, unless another of its version is there already; the right ends.
-    /// Rows whose token expired more than a week ago go.
+    /// Rows whose token expired more than a day ago go.
     async fn put_token(&self, right: TokenRight, token: StoredToken) -> Result<(), StoreError>;
 
     /// Ends `right`, if it has not ended, without a token. With a `refusal` nobody else gets it until that is over.

@@ -20,8 +20,8 @@ use self::link::Link;
 use self::signal::{CHANNEL, Cry, Happened, Signals};
 use super::{
     AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Fence, Finish, HandlerId, Lane,
-    Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, Store, StoreError, Tenure,
-    WakeUp,
+    Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, SharedTokens, Store,
+    StoreError, StoredToken, Tenure, TokenAsk, TokenDenied, TokenFound, TokenRight, WakeUp,
 };
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName, Msgid};
@@ -42,6 +42,7 @@ mod row;
 mod schema;
 mod signal;
 mod tls;
+mod token;
 
 pub use self::tls::{Authorities, AuthoritiesError};
 
@@ -251,5 +252,24 @@ impl Shared for PostgresStore {
 
     fn vacancies(&self) -> watch::Receiver<()> {
         self.signals.vacancies()
+    }
+
+    fn tokens(&self) -> Option<&dyn SharedTokens> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl SharedTokens for PostgresStore {
+    async fn ask_token(&self, ask: TokenAsk) -> Result<TokenFound, StoreError> {
+        Ok(token::ask(&self.link, &ask).await?)
+    }
+
+    async fn put_token(&self, right: TokenRight, token: StoredToken) -> Result<(), StoreError> {
+        Ok(token::put(&self.link, &right, &token).await?)
+    }
+
+    async fn give_up_token(&self, right: TokenRight, refusal: Option<TokenDenied>) -> Result<(), StoreError> {
+        Ok(token::give_up(&self.link, &right, refusal).await?)
     }
 }
