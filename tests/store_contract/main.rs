@@ -9,6 +9,7 @@ mod bench;
 mod dead_letters;
 mod deliveries;
 mod model;
+mod moving;
 mod pages;
 mod postgres;
 mod replies;

@@ -62,6 +62,11 @@ impl PostgresBench {
     pub(crate) fn settings(&self) -> Settings {
         Settings::new(cluster().url(&self.database))
     }
+
+    /// Runs `sql` on the database as any program could.
+    pub(crate) fn tamper(&self, sql: &str) {
+        apart(async || run(&self.database, sql).await);
+    }
 }
 
 impl Bench for PostgresBench {

@@ -28,6 +28,7 @@ use crate::id::{AccountKey, HandlerName, Msgid};
 
 mod account;
 mod address;
+mod arrival;
 mod connector;
 mod dead;
 mod delivery;
@@ -44,6 +45,7 @@ mod signal;
 mod tls;
 mod token;
 
+pub(super) use self::arrival::Arrival;
 pub use self::tls::{Authorities, AuthoritiesError};
 
 /// A store in one PostgreSQL database.
