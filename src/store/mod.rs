@@ -22,6 +22,8 @@ use crate::clock::UnixMillis;
 use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
 
 mod error;
+#[cfg(test)]
+pub(crate) mod joint;
 mod lane;
 mod lease;
 mod letter;
@@ -38,7 +40,7 @@ mod token;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
-pub use lease::{Fence, Lease, Quota, Right, Tenure};
+pub use lease::{Census, Fence, Lease, Quota, Right, Tenure};
 pub use letter::Letter;
 pub use moving::{MoveError, Moved, move_all};
 pub use news::{Bell, News};
