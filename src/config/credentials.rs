@@ -1,21 +1,16 @@
 //! What it takes to enter a database that is named on the command line, where no secret may stand.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use secrecy::SecretString;
 
 use super::findings::{ConfigError, Problem};
 use super::raw::Secret;
-use super::{Environment, secret};
+use super::{Environment, forward, secret};
 use crate::store::Authorities;
 
 /// The variable that sets `store.password` for a server.
 const PASSWORD: &str = "WECOM_KF_STORE_PASSWORD";
-
-/// More than all authorities of this world have.
-const LARGEST_CA_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What it takes to enter a database.
 #[derive(Debug, Default)]
@@ -53,12 +48,11 @@ impl StoreCredentials {
 }
 
 fn authorities(path: &Path) -> Result<Authorities, String> {
-    let shown = path.display();
-    let mut pem = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST_CA_FILE_BYTES).read_to_end(&mut pem));
-    read.map_err(|error| format!("file {shown} cannot be read ({error}): mend its path or its permissions"))?;
+    let path = path.display().to_string();
+    let pem = forward::read(&path)
+        .map_err(|error| format!("file {path} cannot be read ({error}): mend its path or its permissions"))?;
     Authorities::from_pem(&pem)
-        .map_err(|error| format!("file {shown} {error}: put certificates of authorities there, in PEM"))
+        .map_err(|error| format!("file {path} {error}: put certificates of authorities there, in PEM"))
 }
 
 fn wrong(key: &str, what: String) -> ConfigError {
