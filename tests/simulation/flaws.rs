@@ -67,19 +67,19 @@ impl Layer for NoCompareAndSwap {
     }
 }
 
-/// Lets an account be claimed by who lost it.
+/// Takes a page of who lost the account, as long as the cursor is where it was.
 pub(crate) struct NoFenceOnPages;
 
 #[async_trait]
 impl Layer for NoFenceOnPages {
-    async fn claim(
-        &self,
-        under: &dyn Store,
-        account: &AccountKey,
-        _fence: Fence,
-        now: UnixMillis,
-    ) -> Result<Option<Claim>, StoreError> {
-        claim_anyhow(under, account, now).await
+    async fn commit_page(&self, under: &dyn Store, page: Page) -> Result<Commit, StoreError> {
+        match under.commit_page(page.clone()).await? {
+            Commit::Superseded => match claim_anyhow(under, &page.claim.account, page.received).await? {
+                Some(claim) if claim.cursor == page.claim.cursor => under.commit_page(Page { claim, ..page }).await,
+                _ => Ok(Commit::Superseded),
+            },
+            stored => Ok(stored),
+        }
     }
 }
 
