@@ -228,8 +228,8 @@ fn verifier(app: &config::App) -> Result<Verifier, AppError> {
 /// # Errors
 ///
 /// [`AppError::Client`].
-pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> Result<Client, AppError> {
-    sharing_client(sync, app, &clock, None)
+pub fn client(sync: &config::Sync, app: config::App, clock: &Arc<dyn Clock>) -> Result<Client, AppError> {
+    sharing_client(sync, app, clock, None)
 }
 
 /// Makes the client through which `app` is served, with the access token that lies on `token_shelf`.

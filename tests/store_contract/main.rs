@@ -144,7 +144,7 @@ mod on {
     }
 
     mod shared {
-        contract! { crate::postgres::PostgresBench:
+        contract! { crate::postgres::bench::PostgresBench:
             tokens {
                 one_asker_at_a_time_has_the_right,
                 whoever_has_the_right_may_ask_again,

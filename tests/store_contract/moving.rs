@@ -14,7 +14,7 @@ use crate::bench::{
     Bench, NOW, account, beginning, commit, dead, finish, handler, json, last_page, owed, page, register,
     store_messages, text, urgent,
 };
-use crate::postgres::PostgresBench;
+use crate::postgres::bench::PostgresBench;
 use crate::sqlite::SqliteBench;
 
 /// Everything that handlers, customers and operators can see of a store.

@@ -153,8 +153,9 @@ impl AccessTokens {
             Supply::None => None,
         };
         let next = match &self.share {
-            Some(share) => self.get_shared(share, fetch, old.is_some()).await,
-            None => self.fetch(fetch, 0).await,
+            // In a box: every call carries this future, and one in thousands needs it.
+            Some(share) => Box::pin(self.get_shared(share, fetch, old.is_some())).await,
+            None => Box::pin(self.fetch(fetch, 0)).await,
         };
         next.or_else(|error| old.ok_or(error))
     }

@@ -162,8 +162,8 @@ async fn three_replicas_fetch_one_token_for_each_life_of_one() {
 async fn replicas_that_need_a_token_at_once_wait_for_the_one_that_fetches() {
     let (replicas, desk) = (replicas(), Arc::new(Desk::default()));
     let mut callers = JoinSet::new();
-    for tokens in replicas.all.iter().cycle().take(99).cloned() {
-        let desk = Arc::clone(&desk);
+    for tokens in replicas.all.iter().cycle().take(99) {
+        let (tokens, desk) = (Arc::clone(tokens), Arc::clone(&desk));
         callers.spawn(async move {
             let fetch = async {
                 tokio::time::sleep(Duration::from_secs(5)).await;
