@@ -58,7 +58,8 @@ pub const URGENT_REACH: usize = 100;
 /// Keeps cursors, messages and owed deliveries. See the [module](self) for the rules.
 ///
 /// Every method waits until its effect is durable. Methods may be called concurrently. A call whose future is dropped
-/// may still be carried out. Dropping the last handle waits until what was asked for is done.
+/// may still be carried out, and so may one that failed because a server's answer was lost. Dropping the last handle to a
+/// store of this process alone waits until what was asked for is done.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Makes `names` known and returns their ids in the same order. A name keeps its id for ever; a new one gets only
@@ -187,7 +188,6 @@ pub struct Position {
 
 /// What a handler still owes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct Backlog {
     /// Handler's number.
     pub id: HandlerId,
@@ -203,7 +203,6 @@ pub struct Backlog {
 
 /// How far [`Store::blank`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct Blanked {
     /// Bodies that went.
     pub bodies: u64,
@@ -213,7 +212,6 @@ pub struct Blanked {
 
 /// What is known of an account when nobody is pulling it.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct AccountState {
     /// The account.
     pub account: AccountKey,
@@ -227,7 +225,6 @@ pub struct AccountState {
 
 /// A wake-up that outlived its process.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct UnansweredWakeUp {
     /// Number given by [`Store::record_wake_ups`].
     pub number: u64,
@@ -250,7 +247,6 @@ pub struct WakeUp {
 
 /// A delivery that is owed.
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Pending {
     /// Place in the order.
     pub seq: Seq,
@@ -316,7 +312,6 @@ pub struct DeadSelect {
 
 /// A delivery that was given up.
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct DeadLetter {
     /// Handler that could not take it.
     pub handler: HandlerName,

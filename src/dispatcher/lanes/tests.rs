@@ -99,6 +99,25 @@ async fn an_earlier_delivery_that_comes_back_goes_before_one_that_rests() {
 }
 
 #[tokio::test]
+async fn probes_reach_everybody_though_urgent_ones_are_always_due() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    for (seq, customer, urgent) in [(1, "a", true), (2, "b", true), (3, "c", false), (4, "d", false)] {
+        let delivery = Pending {
+            urgent,
+            ..delivery(seq, customer)
+        };
+        assert_eq!(lanes.offer(delivery, now, now), Offer::Held);
+    }
+    let probes = std::iter::repeat_with(|| {
+        let probe = lanes.next_probe(now).unwrap();
+        let seq = probe.seq.0;
+        lanes.try_again(probe, now, now);
+        seq
+    });
+    assert_eq!(probes.take(6).collect::<Vec<_>>(), [1, 3, 2, 4, 1, 3]);
+}
+
+#[tokio::test]
 async fn an_urgent_customer_goes_before_all_others_but_not_before_itself() {
     let (mut lanes, now) = (lanes(9, 9), Instant::now());
     for (seq, customer) in [(1, "a"), (2, "b"), (3, "c")] {
@@ -142,11 +161,17 @@ async fn the_window_and_a_lane_are_limits() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Offer { seq: i64, customer: u8, urgent: bool },
+    Offer {
+        seq: i64,
+        customer: u8,
+        urgent: bool,
+    },
     Start,
     Finish(usize),
     Fail(usize, u64),
     Pass(u64),
+    /// The shard of one that was taken in is lost.
+    Evict(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -156,6 +181,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Finish),
         1 => (any::<usize>(), 0..5_u64).prop_map(|(which, wait)| Step::Fail(which, wait)),
         1 => (0..5_u64).prop_map(Step::Pass),
+        1 => any::<usize>().prop_map(Step::Evict),
     ]
 }
 
@@ -166,6 +192,7 @@ proptest! {
         let _guard = runtime.enter();
         let (mut lanes, mut now) = (lanes(20, 6), Instant::now());
         let (mut running, mut taken, mut done) = (Vec::<Pending>::new(), BTreeSet::new(), BTreeSet::new());
+        let mut of_lane = HashMap::new();
         for step in steps {
             match step {
                 Step::Offer { seq, customer, urgent } => {
@@ -175,6 +202,7 @@ proptest! {
                     prop_assert!(known || !(full && held), "taken in above the window");
                     if held {
                         taken.insert(seq);
+                        of_lane.insert(seq, Lane::of(&account(), &customer.to_string()));
                     }
                 }
                 Step::Start => {
@@ -193,7 +221,13 @@ proptest! {
                     lanes.try_again(failed, now + Duration::from_secs(wait), now);
                 }
                 Step::Pass(seconds) => now += Duration::from_secs(seconds),
-                Step::Finish(_) | Step::Fail(..) => {}
+                Step::Evict(which) if !taken.is_empty() => {
+                    let shard = of_lane[taken.iter().nth(which % taken.len()).unwrap()].shard();
+                    lanes.evict([shard].into_iter().collect());
+                    let goes_on = |seq: &i64| done.contains(seq) || running.iter().any(|running| running.seq.0 == *seq);
+                    taken.retain(|seq| of_lane[seq].shard() != shard || goes_on(seq));
+                }
+                Step::Finish(_) | Step::Fail(..) | Step::Evict(_) => {}
             }
         }
         // Let everything end: all that was taken comes out, each customer's in order.
