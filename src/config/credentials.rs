@@ -6,7 +6,8 @@ use secrecy::SecretString;
 
 use super::findings::{ConfigError, Problem};
 use super::raw::Secret;
-use super::{Environment, forward, secret};
+use super::secret::{self, Form};
+use super::{Environment, forward};
 use crate::store::Authorities;
 
 /// The variable that sets `store.password` for a server.
@@ -38,7 +39,9 @@ impl StoreCredentials {
             Some(path) => ("--password-file", Some(Secret::File(path.display().to_string()))),
             None => (PASSWORD, set.then(|| Secret::Env(PASSWORD.to_owned()))),
         };
-        let password = place.map(|place| secret::fetch(&place, environment)).transpose();
+        let password = place
+            .map(|place| secret::fetch(&place, Form::Word, environment))
+            .transpose();
         let authorities = ca_file.map(authorities).transpose();
         Ok(Self {
             password: password.map_err(|error| wrong(key, error.to_string()))?,
