@@ -11,8 +11,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use wecom_kf::config::{Environment, StoreCredentials};
 use wecom_kf::store::{self, Settings};
 
-/// Stop the server first. Everything goes in one transaction and is compared before that ends: whatever fails, the
-/// database stays empty and the file as it is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Store to move from, as `store.url` names it: sqlite:// and the path of its file.

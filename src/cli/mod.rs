@@ -60,6 +60,9 @@ enum Command {
     /// Forgets what is still owed to a handler that has left the config.
     Retire(retire::Options),
     /// Moves everything in an SQLite store into an empty PostgreSQL database.
+    ///
+    /// Stop the server first. Everything goes in one transaction and is compared before that ends: whatever fails, the
+    /// database stays empty and the file as it is.
     MigrateStore(migrate_store::Options),
     /// Says something to a customer.
     Send(send::Options),

@@ -326,6 +326,8 @@ async fn a_target_that_somebody_serves_from_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_somebody_serves_from_or_that_is_none_is_refused() {
     let houses = Houses::new();
+    // Its database is used again, and is then taken to have tables.
+    drop(houses.postgres.open().await);
     let missing = houses.refusal().await;
     assert!(missing.contains("there is no such file"), "{missing}");
     let served = houses.sqlite.open().await;
@@ -346,6 +348,8 @@ async fn a_source_that_somebody_serves_from_or_that_is_none_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_goes_from_sqlite_to_postgres_only() {
     let houses = Houses::new();
+    // Its database is used again, and is then taken to have tables.
+    drop(houses.postgres.open().await);
     let (sqlite, postgres) = (houses.from(), houses.postgres.settings());
     for (from, to) in [(&postgres, &sqlite), (&sqlite, &sqlite), (&postgres, &postgres)] {
         let refusal = move_all(from, to).await.unwrap_err().to_string();

@@ -16,6 +16,7 @@ use wecom_kf::simulator::{self, Dial, Fault, Simulator};
 use wecom_kf::store::{SharedTokens, Spent, Store, StoredToken, TokenAsk, TokenDenied, TokenFound, TokenRight};
 
 use crate::bench::Bench;
+use crate::postgres::PostgresBench;
 
 const LONG: Duration = Duration::from_secs(7200);
 const SHORT: Duration = Duration::from_secs(1);
@@ -356,5 +357,31 @@ async fn call_at_once(clients: &[Client]) {
     }
     while let Some(called) = calls.join_next().await {
         called.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_row_of_a_secret_that_is_used_no_more_goes_a_day_after_its_token() {
+    let bench = PostgresBench::default();
+    let store = bench.open().await;
+    let key = |key: &str| TokenAsk {
+        key: key.into(),
+        ..first(1)
+    };
+    for name in ["retired", "idle", "used"] {
+        put(&store, &right(&store, &key(name)).await, "t1").await;
+    }
+    for (name, age) in [("retired", "25 hours"), ("idle", "23 hours")] {
+        bench.tamper(&format!(
+            "UPDATE access_token SET expires_at = now() - interval '{age}' WHERE key = '{name}'"
+        ));
+    }
+    let next = TokenAsk {
+        replaces: 1,
+        ..key("used")
+    };
+    put(&store, &right(&store, &next).await, "t2").await;
+    for (name, version) in [("retired", 1), ("idle", 2)] {
+        assert_eq!(right(&store, &key(name)).await.version, version, "{name}");
     }
 }
