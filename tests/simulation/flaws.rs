@@ -205,6 +205,12 @@ impl LeasesForEverybody {
 impl Layer for LeasesForEverybody {
     async fn renew(&self, under: &dyn Shared, term: Duration) -> Result<Tenure, StoreError> {
         let tenure = under.renew(term).await?;
+        // Somebody living must be the one who hears of wake-ups.
+        let whatever_is_free = Quota {
+            pulls: usize::MAX,
+            shards: usize::MAX,
+        };
+        self.take(under, whatever_is_free, term).await?;
         Ok(Tenure::new(self.all(), 1, tenure.accounts))
     }
 
