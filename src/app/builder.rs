@@ -3,14 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "nats")]
+use std::time::Duration;
 
-use super::{App, AppError};
-use crate::api::{self, Client};
+use super::{App, AppError, token_shelf};
+use crate::api::{self, Client, TokenShelf};
 use crate::backoff::Backoff;
 use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
+#[cfg(feature = "nats")]
+use crate::handler::nats::{self, Nats, NatsError};
 use crate::handler::{AutoReply, Desk, Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
@@ -79,11 +83,7 @@ impl Builder {
         }
         refuse_shared_names(&handlers)?;
         let marks = marks(&config.store, &config.sync);
-        let store = store::open(&store::Settings {
-            durability: config.store.durability,
-            ..store::Settings::new(config.store.url)
-        })
-        .await?;
+        let store = store::open(&config.store.settings()).await?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
 
@@ -97,7 +97,7 @@ impl Builder {
                 name: name.clone(),
                 verifier: verifier(&app)?,
             });
-            let client = client(&config.sync, app, Arc::clone(&clock))?;
+            let client = sharing_client(&config.sync, app, &clock, token_shelf(&store))?;
             clients.push((name.clone(), client.clone()));
             upstreams.insert(name, (Arc::new(client) as Arc<dyn Upstream>, settings));
         }
@@ -105,7 +105,8 @@ impl Builder {
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let gateway = config.gateway.map(|section| gateway(section, &clients, &clock));
-        let (leases, tender) = Leases::of(&store, &clock, lease::Settings::default());
+        let term = config.store.lease;
+        let (leases, tender) = Leases::of(&store, &clock, lease::Settings { term });
         let syncer = Syncer::new(upstreams, &store, &roster, &leases, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
@@ -164,8 +165,42 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
                 Err(source) => return Err(AppError::Handler { handler: name, source }),
             }
         }
+        #[cfg(feature = "nats")]
+        HandlerKind::Nats(section) => match nats(*section, policy.timeout, Arc::clone(clock)) {
+            Ok(nats) => {
+                #[cfg(feature = "otel")]
+                let nats = nats.with_traceparent(crate::telemetry::traceparent);
+                Registration::new(name, nats).on_shared_threads()
+            }
+            Err(source) => return Err(AppError::Nats { handler: name, source }),
+        },
     };
     Ok(registration.with_filter(filter).with_policy(policy))
+}
+
+/// Makes the publisher that `section` describes, for whoever wants to know whether it gets through.
+///
+/// # Errors
+///
+/// See [`NatsError`].
+#[cfg(feature = "nats")]
+pub fn nats(section: config::Nats, timeout: Duration, clock: Arc<dyn Clock>) -> Result<Nats, NatsError> {
+    let config::Nats {
+        servers,
+        stream,
+        subject,
+        credentials,
+        ca,
+    } = section;
+    let settings = nats::Settings {
+        servers,
+        stream,
+        subject,
+        credentials,
+        authorities: ca.map(|ca| ca.authorities),
+        timeout,
+    };
+    Nats::new(settings, clock)
 }
 
 fn refuse_shared_names(handlers: &[Registration]) -> Result<(), AppError> {
@@ -193,7 +228,17 @@ fn verifier(app: &config::App) -> Result<Verifier, AppError> {
 /// # Errors
 ///
 /// [`AppError::Client`].
-pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> Result<Client, AppError> {
+pub fn client(sync: &config::Sync, app: config::App, clock: &Arc<dyn Clock>) -> Result<Client, AppError> {
+    sharing_client(sync, app, clock, None)
+}
+
+/// Makes the client through which `app` is served, with the access token that lies on `token_shelf`.
+fn sharing_client(
+    sync: &config::Sync,
+    app: config::App,
+    clock: &Arc<dyn Clock>,
+    token_shelf: Option<Arc<dyn TokenShelf>>,
+) -> Result<Client, AppError> {
     let settings = api::Settings {
         api_base: app.api_base.into(),
         calls_per_second: sync.calls_per_second,
@@ -202,9 +247,10 @@ pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> R
         concurrency: app.api_concurrency,
         rate_limit_pause: sync.rate_limit_pause,
         timeout: app.api_timeout,
+        token_shelf,
         ..api::Settings::new(app.corp_id, app.secret)
     };
-    Client::new(settings, clock).map_err(|source| AppError::Client { app: app.name, source })
+    Client::new(settings, Arc::clone(clock)).map_err(|source| AppError::Client { app: app.name, source })
 }
 
 /// What handlers speak through.

@@ -227,7 +227,10 @@ impl Tender {
     fn lapse(&mut self) {
         let lapsed = self.books.lapse();
         if lapsed > 0 {
-            tracing::error!(leases = lapsed, "leases ran out: the store takes no renewals");
+            tracing::error!(
+                leases = lapsed,
+                "leases ran out before they were renewed: others may take them"
+            );
             self.publish();
         }
     }

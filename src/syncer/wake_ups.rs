@@ -143,8 +143,9 @@ impl WakeUps {
         let UnansweredWakeUp { number, token, at } = wake_up;
         entry.number = entry.number.max(number);
         entry.heard = entry.heard.max(number);
-        if let Some(token) = token
-            && entry.token.as_ref().is_none_or(|(_, came)| *came < at)
+        // The number tells which is newer: clocks of other machines may be wrong.
+        if entry.acted < Some(number)
+            && let Some(token) = token
         {
             entry.token = Some((token, at));
         }
@@ -370,9 +371,14 @@ mod tests {
         board.take_up(&wk1, 3);
         board.hear(&wk1, number(3));
         assert!(board.take_awake().is_empty(), "it was taken up with that");
-        board.hear(&wk1, number(4));
+        let with_token = UnansweredWakeUp {
+            token: Some(CallbackToken::new("ENC4")),
+            ..number(4)
+        };
+        board.hear(&wk1, with_token);
         board.hear(&wk1, number(4));
         assert_eq!(board.take_awake().len(), 1);
+        assert_eq!(board.token(&wk1, UnixMillis(0)).unwrap().expose(), "ENC4");
         board.hear(&wk1, number(4));
         assert!(board.take_awake().is_empty());
         assert_eq!(board.number(&wk1), 4, "a page asked for from now on answers it");

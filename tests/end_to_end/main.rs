@@ -7,6 +7,8 @@
 mod answers;
 mod auto_reply;
 mod bot;
+#[path = "../postgres/mod.rs"]
+mod cluster;
 mod crashes;
 mod debian;
 mod endpoints;
@@ -15,6 +17,7 @@ mod gateway;
 mod hostile_clients;
 mod load;
 mod metrics;
+mod migration;
 mod outages;
 mod privacy;
 mod proxies;

@@ -8,12 +8,15 @@ mod accounts;
 mod bench;
 mod dead_letters;
 mod deliveries;
+mod leases;
 mod model;
+mod moving;
 mod pages;
 mod postgres;
 mod replies;
 mod retention;
 mod sqlite;
+mod tokens;
 
 /// Makes a test of every rule, on a fresh bench each.
 macro_rules! contract {
@@ -43,6 +46,7 @@ macro_rules! run_on {
                         a_page_that_fails_half_way_changes_nothing,
                         a_message_is_stored_once_however_often_it_comes,
                         a_message_with_another_body_does_not_replace_the_first,
+                        no_id_and_no_type_that_can_come_holds_up_a_page,
                         the_same_msgid_on_two_accounts_is_two_messages,
                         history_is_stored_without_being_owed,
                         numbers_grow_and_are_never_given_twice,
@@ -110,9 +114,95 @@ macro_rules! run_on {
     )+};
 }
 
+/// Runs the rules for those who share a store.
+macro_rules! share_on {
+    ($($backend:ident: $bench:ty;)+) => {$(
+        mod $backend {
+            contract! { $bench:
+                leases {
+                    a_take_over_raises_the_fence_and_a_renewal_keeps_it,
+                    what_ran_out_and_nobody_took_is_held_again,
+                    a_late_owner_can_neither_claim_nor_commit,
+                    nobody_claims_an_unknown_account_under_a_fence_it_never_had,
+                    a_late_owner_can_neither_put_off_nor_bury_but_what_is_done_counts,
+                    replicas_that_take_at_once_never_hold_the_same_right,
+                    what_is_given_back_is_free_at_once,
+                    a_replica_counts_from_its_first_renewal_until_it_leaves,
+                    only_the_holder_is_told_of_a_wake_up,
+                    no_clock_but_the_stores_ends_a_lease,
+                    a_reader_skips_nothing_whoever_commits,
+                }
+            }
+        }
+    )+};
+}
+
 mod on {
     run_on! {
         sqlite: crate::sqlite::SqliteBench;
-        postgres: crate::postgres::PostgresBench;
+        postgres: crate::postgres::bench::PostgresBench;
+    }
+
+    mod shared {
+        contract! { crate::postgres::bench::PostgresBench:
+            tokens {
+                one_asker_at_a_time_has_the_right,
+                whoever_has_the_right_may_ask_again,
+                a_token_is_found_by_others_and_is_as_old_as_it_is,
+                the_token_to_replace_is_not_offered_again,
+                a_refused_token_is_offered_to_nobody,
+                a_right_ends_by_itself,
+                a_token_ends_with_its_life,
+                a_right_that_was_given_up_is_free_at_once,
+                a_refusal_holds_for_all_until_it_is_over,
+                a_token_that_works_is_offered_although_its_renewal_was_refused,
+                apps_do_not_meet,
+                a_token_outlives_the_process_and_debug_does_not_show_it,
+                three_clients_ask_wecom_once_for_each_token_that_is_revoked,
+                three_clients_ask_wecom_no_more_than_one_would,
+            }
+        }
+    }
+}
+
+mod shared_on {
+    share_on! {
+        postgres: crate::postgres::bench::PostgresBench;
+    }
+}
+
+/// What hands each call to another server connection may be in between.
+mod through_pgbouncer {
+    contract! { crate::postgres::bench::PooledBench:
+        pages {
+            a_page_and_its_cursor_become_durable_together,
+            a_page_that_fails_half_way_changes_nothing,
+            a_message_with_another_body_does_not_replace_the_first,
+            concurrent_commits_are_all_durable,
+            only_shards_that_got_work_are_news,
+        }
+        accounts {
+            wake_ups_are_numbered_one_by_one_per_account,
+            a_store_that_takes_writes_passes_its_check,
+        }
+        deliveries {
+            handlers_keep_their_ids,
+            urgent_ones_come_with_what_their_customers_are_owed_before,
+            naming_what_is_not_owed_changes_nothing,
+        }
+        dead_letters {
+            a_replayed_letter_is_owed_afresh,
+            another_process_sees_that_letters_were_replayed,
+        }
+        retention {
+            only_old_messages_are_pruned_and_no_more_than_asked,
+        }
+        leases {
+            a_take_over_raises_the_fence_and_a_renewal_keeps_it,
+            a_late_owner_can_neither_claim_nor_commit,
+            a_late_owner_can_neither_put_off_nor_bury_but_what_is_done_counts,
+            replicas_that_take_at_once_never_hold_the_same_right,
+            a_reader_skips_nothing_whoever_commits,
+        }
     }
 }

@@ -151,6 +151,10 @@ impl Runner {
                     self.check_replays = true;
                     self.check_urgent = true;
                     self.tell_of_overdue();
+                    if is_shared {
+                        // What was let go of at the very moment of its renewal is still held.
+                        self.take_holdings();
+                    }
                 }
                 ended = self.crew.ended() => self.take_ended(ended),
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}

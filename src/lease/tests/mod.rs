@@ -50,7 +50,6 @@ impl House {
         Replica {
             holdings: leases.holdings(),
             task: tokio::spawn(tender.unwrap().run(stop.clone())),
-            leases,
             handle,
             stop,
         }
@@ -64,7 +63,6 @@ impl House {
 /// One process.
 struct Replica {
     handle: Arc<Handle>,
-    leases: Leases,
     holdings: watch::Receiver<Holdings>,
     stop: CancellationToken,
     task: JoinHandle<()>,

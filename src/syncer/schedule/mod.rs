@@ -99,7 +99,13 @@ impl Schedule {
                 Some(listed) = self.listing.join_next() => self.take_listed(listed),
                 () = self.estate.changed(), if is_shared => self.take_holdings(),
                 read = self.taking_up.read(), if is_shared => self.take_up_gained(read),
-                _ = tell.tick() => self.tell_time_left(),
+                _ = tell.tick() => {
+                    self.tell_time_left();
+                    if is_shared {
+                        // What was let go of at the very moment of its renewal is still held.
+                        self.take_holdings();
+                    }
+                }
                 Ok(()) = held.changed() => {}
                 Ok(()) = changed.changed() => {}
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
@@ -205,6 +211,10 @@ impl Schedule {
                 }
             }
         }
+        self.tell_of_paused();
+    }
+
+    fn tell_of_paused(&self) {
         metrics::gauge!(metric::ACCOUNTS_PAUSED, "app" => self.app.to_string()).set(self.agenda.paused() as f64);
     }
 }
