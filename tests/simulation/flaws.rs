@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use wecom_kf::clock::UnixMillis;
 use wecom_kf::id::{AccountKey, Msgid};
 use wecom_kf::store::{
-    AccountState, Claim, Commit, Fence, Finish, HandlerId, Intake, Lease, Page, PageEnds, Pending, Position, Quota,
-    Right, Shared, Store, StoreError, Stored, Tenure, Verdict,
+    AccountState, Census, Claim, Commit, Fence, Finish, HandlerId, Intake, Lease, Page, PageEnds, Pending, Position,
+    Quota, Right, Shared, Store, StoreError, Stored, Tenure, Verdict,
 };
 
 use crate::layer::Layer;
@@ -212,6 +212,12 @@ impl Layer for LeasesForEverybody {
         };
         self.take(under, whatever_is_free, term).await?;
         Ok(Tenure::new(self.all(), 1, tenure.accounts))
+    }
+
+    /// Nobody is to give up what it thinks it has in favour of others.
+    async fn census(&self, under: &dyn Shared) -> Result<Census, StoreError> {
+        let census = under.census().await?;
+        Ok(Census { replicas: 1, ..census })
     }
 
     async fn take(&self, under: &dyn Shared, most: Quota, term: Duration) -> Result<Vec<Lease>, StoreError> {

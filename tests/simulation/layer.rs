@@ -78,6 +78,10 @@ pub(crate) trait Layer: Send + Sync + 'static {
         under.give_back(leases).await
     }
 
+    async fn census(&self, under: &dyn Shared) -> Result<Census, StoreError> {
+        under.census().await
+    }
+
     async fn woken(&self, under: &dyn Shared) -> Result<Vec<AccountState>, StoreError> {
         under.woken().await
     }
@@ -234,7 +238,7 @@ impl<L: Layer> Shared for Layered<L> {
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
-        self.under_shared().census().await
+        self.layer.census(self.under_shared()).await
     }
 
     async fn leave(&self) -> Result<(), StoreError> {

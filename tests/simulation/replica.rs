@@ -153,6 +153,7 @@ fn connect(world: &World, life: &Life) -> Arc<dyn Store> {
         life.clone(),
         world.chance,
         Arc::clone(&world.weather),
+        world.began,
     ))
 }
 

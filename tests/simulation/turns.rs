@@ -1,6 +1,6 @@
 //! What happens at the same moment happens in an order that the seed decides, not the scheduler.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::time::{Instant, sleep_until};
 
 /// One for the database and one for each WeCom.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<BTreeSet<(Instant, u64)>>);
+pub(crate) struct Turns(Mutex<BTreeMap<(Instant, u64), u32>>);
 
 impl Turns {
     /// Waits for the turn of `key` among everybody who waits now, a millisecond at least. What the caller does then
-    /// without waiting again is done before anybody else's turn.
+    /// without waiting again is done before anybody else's turn. Who asks the same at the same moment shares a turn.
     pub(crate) async fn of(&self, key: u64) {
         let place = Place {
             turns: self,
             at: (Instant::now() + Duration::from_millis(1), key),
         };
-        self.0.lock().unwrap().insert(place.at);
+        *self.0.lock().unwrap().entry(place.at).or_default() += 1;
         sleep_until(place.at.0).await;
-        while self.0.lock().unwrap().first() != Some(&place.at) {
+        while self.0.lock().unwrap().keys().next() != Some(&place.at) {
             yield_now().await;
         }
     }
@@ -35,6 +35,12 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.turns.0.lock().unwrap().remove(&self.at);
+        let mut line = self.turns.0.lock().unwrap();
+        if let Some(here) = line.get_mut(&self.at) {
+            *here -= 1;
+            if *here == 0 {
+                line.remove(&self.at);
+            }
+        }
     }
 }

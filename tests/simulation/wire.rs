@@ -1,10 +1,9 @@
 //! The way from a replica to the database, and what goes wrong on it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::Hash;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,8 +43,7 @@ pub(crate) struct Wire {
     life: Life,
     chance: Chance,
     weather: Arc<Weather>,
-    /// How often each question was asked: the same one may be answered otherwise the next time.
-    asked: Mutex<BTreeMap<u64, u64>>,
+    began: Instant,
 }
 
 impl Wire {
@@ -55,6 +53,7 @@ impl Wire {
         life: Life,
         chance: Chance,
         weather: Arc<Weather>,
+        began: Instant,
     ) -> Self {
         Self {
             database,
@@ -62,7 +61,7 @@ impl Wire {
             life,
             chance,
             weather,
-            asked: Mutex::default(),
+            began,
         }
     }
 
@@ -70,7 +69,8 @@ impl Wire {
     async fn ask<T: Send + 'static>(&self, subject: impl Hash, op: Op<T>) -> Result<T, StoreError> {
         self.life.running().await;
         let subject = digest((self.life.owner(), subject));
-        let key = digest((subject, self.count(subject)));
+        // By the moment: two tasks that ask the same at once have the same happen to them, whoever comes first.
+        let key = digest((subject, self.began.elapsed().as_millis()));
         let (fate, there, back) = self.fate(key);
         if fate == Fate::Refused {
             sleep(there).await;
@@ -105,13 +105,6 @@ impl Wire {
             Some(answer) if fate == Fate::Answered => answer,
             _ => Err(broken()),
         }
-    }
-
-    fn count(&self, subject: u64) -> u64 {
-        let mut asked = self.asked.lock().unwrap();
-        let count = asked.entry(subject).or_default();
-        *count += 1;
-        *count
     }
 
     /// What becomes of a call, and how long it takes there and back.

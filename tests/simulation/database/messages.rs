@@ -6,7 +6,7 @@ use wecom_kf::store::{Blanked, Commit, Intake, NewMessage, Page, PageEnds, Seq, 
 use super::tables::{Message, Owed, Tables};
 
 impl Tables {
-    pub(super) fn commit(&mut self, page: Page, news: &mut ShardSet) -> Commit {
+    pub(super) fn commit(&mut self, page: &Page, news: &mut ShardSet) -> Commit {
         let Some(account) = self.claimed(&page.claim) else {
             return Commit::Superseded;
         };
@@ -21,7 +21,7 @@ impl Tables {
             }
         }
         let claim = account.claimed(&page.claim.account);
-        let messages = page.messages.iter().map(|message| self.take_in(&page, message, news));
+        let messages = page.messages.iter().map(|message| self.take_in(page, message, news));
         let messages = messages.collect();
         Commit::Stored(Stored { claim, messages })
     }

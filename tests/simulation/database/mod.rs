@@ -192,13 +192,13 @@ impl Store for Handle {
 
     async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
         let mut news = ShardSet::default();
-        let commit = self.database.tables().commit(page, &mut news);
+        let commit = self.database.tables().commit(&page, &mut news);
         self.news_of(news);
         Ok(commit)
     }
 
     async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError> {
-        Ok(self.database.tables().reset_cursor(claim))
+        Ok(self.database.tables().reset_cursor(&claim))
     }
 
     async fn pending(&self, handler: HandlerId, after: &[Position], each: usize) -> Result<Vec<Pending>, StoreError> {

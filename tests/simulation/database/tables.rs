@@ -117,8 +117,8 @@ impl Tables {
         (account.claim == claim.fence && account.cursor == claim.cursor).then_some(account)
     }
 
-    pub(super) fn reset_cursor(&mut self, claim: Claim) -> Option<Claim> {
-        let account = self.claimed(&claim)?;
+    pub(super) fn reset_cursor(&mut self, claim: &Claim) -> Option<Claim> {
+        let account = self.claimed(claim)?;
         account.cursor = None;
         Some(account.claimed(&claim.account))
     }
