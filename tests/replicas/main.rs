@@ -1,0 +1,32 @@
+//! Several replicas.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+mod balancer;
+mod blow;
+mod book;
+#[path = "../end_to_end/debian.rs"]
+mod debian;
+#[path = "../end_to_end/dice.rs"]
+mod dice;
+mod faketime;
+mod life;
+mod moment;
+mod overlap;
+mod ownership;
+mod pgbouncer;
+#[path = "../end_to_end/post.rs"]
+mod post;
+#[path = "../postgres/mod.rs"]
+mod postgres;
+mod proxy;
+mod receiver;
+mod replica;
+mod rounds;
+#[expect(dead_code, reason = "the tests of one server ask more of it")]
+#[path = "../end_to_end/server.rs"]
+mod server;
+mod stage;
+mod talk;
+mod tenure;
+mod trouble;
+mod verdict;
+mod witness;
