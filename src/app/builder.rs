@@ -79,8 +79,8 @@ impl Builder {
         refuse_shared_names(&handlers)?;
         let marks = marks(&config.store, &config.sync);
         let store = store::open(&store::Settings {
-            url: config.store.url,
             durability: config.store.durability,
+            ..store::Settings::new(config.store.url)
         })
         .await?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();

@@ -4,19 +4,31 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use tokio::task::spawn_blocking;
+use url::Url;
 
+use super::postgres::{Authorities, PostgresStore};
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
 
+/// Connections to PostgreSQL unless more or fewer are asked for.
+pub const CONNECTIONS: usize = 8;
+
 /// Which store to open.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Settings {
     /// Address; its scheme picks the kind of store. `sqlite://` and a path, relative to the working directory or
-    /// absolute: `sqlite://data/wecom-kf.db`, `sqlite:///var/lib/wecom-kf.db`.
+    /// absolute: `sqlite://data/wecom-kf.db`, `sqlite:///var/lib/wecom-kf.db`. Or `postgres://user@host/database`.
     pub url: String,
     /// What a power cut may undo. An operator's commands survive it either way.
     pub durability: Durability,
+    /// Password for PostgreSQL, unless it is in the address.
+    pub password: Option<SecretString>,
+    /// Who alone is believed to vouch for a PostgreSQL server; `None` leaves it to the authorities of this machine.
+    pub authorities: Option<Authorities>,
+    /// Connections to PostgreSQL at once, beside one that listens.
+    pub connections: usize,
 }
 
 /// What a power cut may undo. The end of the process undoes nothing.
@@ -41,8 +53,13 @@ pub enum Durability {
 ///
 /// [`StoreError::Open`] with the cause and what to do about it.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    if settings.is_postgres() {
+        return settings.opened(PostgresStore::open(settings).await);
+    }
     let durability = settings.durability;
-    settings.connect(move |path| SqliteStore::open(path, durability)).await
+    settings
+        .open_file(move |path| SqliteStore::open(path, durability))
+        .await
 }
 
 /// Opens the store beside a process that may be serving from it, to look at dead letters and to act on them.
@@ -53,7 +70,10 @@ pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
 ///
 /// [`StoreError::Open`] if there is no store yet, or none of this version.
 pub async fn open_operator(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    settings.connect(SqliteStore::open_operator).await
+    if settings.is_postgres() {
+        return settings.opened(PostgresStore::open_operator(settings).await);
+    }
+    settings.open_file(SqliteStore::open_operator).await
 }
 
 impl Settings {
@@ -62,28 +82,44 @@ impl Settings {
         Self {
             url: url.into(),
             durability: Durability::default(),
+            password: None,
+            authorities: None,
+            connections: CONNECTIONS,
         }
     }
 
-    async fn connect<P: fmt::Display + Send + 'static>(
+    fn is_postgres(&self) -> bool {
+        matches!(self.url.split_once("://"), Some(("postgres" | "postgresql", _)))
+    }
+
+    async fn open_file<P: fmt::Display + Send + 'static>(
         &self,
         open: impl FnOnce(&Path) -> Result<SqliteStore, P> + Send + 'static,
     ) -> Result<Arc<dyn Store>, StoreError> {
-        let refuse = |problem: String| StoreError::Open {
-            url: self.without_password(),
-            problem,
-        };
-        let path = self.path().map_err(|problem| refuse(problem.to_owned()))?.to_owned();
+        let path = self.path().map_err(|problem| self.refused(problem))?.to_owned();
         let opened = spawn_blocking(move || open(&path))
             .await
             .map_err(|_| StoreError::Closed)?;
-        let store = opened.map_err(|problem| refuse(problem.to_string()))?;
-        Ok(Arc::new(store))
+        self.opened(opened)
+    }
+
+    fn opened(&self, opened: Result<impl Store, impl fmt::Display>) -> Result<Arc<dyn Store>, StoreError> {
+        match opened {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(problem) => Err(self.refused(problem)),
+        }
+    }
+
+    fn refused(&self, problem: impl fmt::Display) -> StoreError {
+        StoreError::Open {
+            url: self.without_password(),
+            problem: problem.to_string(),
+        }
     }
 
     fn path(&self) -> Result<&Path, &'static str> {
         match self.url.strip_prefix("sqlite://") {
-            None => Err("only sqlite:// is supported: write sqlite:// and the path of a file"),
+            None => Err("is neither: write sqlite:// and the path of a file, or postgres://user@host/database"),
             Some("") => Err("names no file: write the path of one behind sqlite://"),
             Some(path) if path.contains(['?', '#', '\0']) => {
                 Err("takes no options: write sqlite:// and the path of a file, nothing behind it")
@@ -92,15 +128,23 @@ impl Settings {
         }
     }
 
-    /// The address as it may be shown: what other databases have before an `@` is a password.
+    /// The address as it may be shown: without user, password and options.
     fn without_password(&self) -> String {
-        match self.url.split_once("://") {
-            Some(("sqlite", _)) => self.url.clone(),
-            Some((scheme, rest)) => {
-                let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-                format!("{scheme}://{place}")
+        if self.url.starts_with("sqlite://") {
+            return self.url.clone();
+        }
+        // What is behind the host holds no @ unless a password holds a / or a ?, and was cut there.
+        match Url::parse(&self.url) {
+            Ok(url) if !url.path().contains('@') && !url.query().unwrap_or_default().contains('@') => {
+                let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+                format!(
+                    "{}://{}{port}{}",
+                    url.scheme(),
+                    url.host_str().unwrap_or_default(),
+                    url.path()
+                )
             }
-            None => "(not an address)".to_owned(),
+            _ => "(not an address)".to_owned(),
         }
     }
 }
@@ -110,7 +154,8 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("url", &self.without_password())
             .field("durability", &self.durability)
-            .finish()
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
     }
 }
 

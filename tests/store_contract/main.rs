@@ -10,6 +10,7 @@ mod dead_letters;
 mod deliveries;
 mod model;
 mod pages;
+mod postgres;
 mod replies;
 mod retention;
 mod sqlite;
@@ -112,5 +113,6 @@ macro_rules! run_on {
 mod on {
     run_on! {
         sqlite: crate::sqlite::SqliteBench;
+        postgres: crate::postgres::PostgresBench;
     }
 }

@@ -26,7 +26,10 @@ pub(crate) fn any_sequence_of_operations_agrees_with_the_model<B: Bench>() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     proptest!(config, |(operations in prop::collection::vec(operation(), 1..50))| {
         runtime.block_on(agree::<B>(&operations));
     });

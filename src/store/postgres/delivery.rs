@@ -1,0 +1,274 @@
+//! Deliveries: what is owed, read in order, and how attempts ended.
+
+use std::sync::Arc;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::failure::Failure;
+use super::link::Link;
+use super::row::{self, get};
+use crate::id::HandlerName;
+use crate::store::{Backlog, Finish, HandlerId, Lane, Letter, Pending, Position, Seq, URGENT_REACH, Verdict};
+
+pub(super) async fn register_handlers(link: &Link, names: &[HandlerName]) -> Result<Vec<HandlerId>, Failure> {
+    let names: Vec<_> = names.iter().map(HandlerName::as_str).collect();
+    let params = [(&names as _, Type::TEXT_ARRAY)];
+    // In order, so that replicas that start together do not wait for each other in a ring. What another has just added
+    // is seen by the next statement only.
+    let add = "
+        INSERT INTO handler (name) SELECT DISTINCT name FROM unnest($1::text[]) AS name ORDER BY name
+        ON CONFLICT (name) DO NOTHING";
+    link.write(names.len(), add, &params).await?;
+    let find = "
+        SELECT handler_id FROM unnest($1::text[]) WITH ORDINALITY AS named (name, nth) JOIN handler USING (name)
+        ORDER BY nth";
+    let rows = link.ask(find, &params).await?;
+    rows.iter().map(|row| get(row, 0).map(HandlerId)).collect()
+}
+
+pub(super) async fn backlog(link: &Link) -> Result<Vec<Backlog>, Failure> {
+    let sql = "
+        SELECT h.handler_id, h.name, coalesce(owed.count, 0), coalesce(buried.count, 0), m.recv_ms
+        FROM handler h
+        LEFT JOIN (SELECT handler_id, count(*), min(seq) AS first FROM delivery GROUP BY handler_id) owed
+            ON owed.handler_id = h.handler_id
+        LEFT JOIN (SELECT handler_id, count(*) FROM dead GROUP BY handler_id) buried
+            ON buried.handler_id = h.handler_id
+        LEFT JOIN message m ON m.seq = owed.first
+        ORDER BY h.handler_id";
+    let rows = link.ask(sql, &[]).await?;
+    let backlog = |row| {
+        Ok(Backlog {
+            id: HandlerId(get(row, 0)?),
+            handler: row::handler_name(row, 1)?,
+            pending: row::count(row, 2)?,
+            dead: row::count(row, 3)?,
+            oldest: get::<Option<i64>>(row, 4)?.map(crate::clock::UnixMillis),
+        })
+    };
+    rows.iter().map(backlog).collect()
+}
+
+/// Begins a statement that reads deliveries `d` of the handler `$1` behind the positions in `$2` and `$3`, which
+/// [`read`] then makes.
+macro_rules! select_pending {
+    ($with:literal, $from:literal) => {
+        concat!(
+            "WITH position AS MATERIALIZED (
+                 SELECT * FROM unnest($2::smallint[], $3::bigint[]) WITH ORDINALITY AS p (shard, after, nth)
+             ) ",
+            $with,
+            " SELECT d.seq, d.lane, d.attempts, d.due_ms, d.urgent, a.app, a.open_kfid, m.msgid, m.recv_ms, m.body
+              FROM ",
+            $from,
+            " JOIN message m ON m.seq = d.seq
+              JOIN account a ON a.account_id = m.account_id
+              ORDER BY d.nth, d.seq"
+        )
+    };
+}
+
+pub(super) async fn pending(
+    link: &Link,
+    handler: HandlerId,
+    after: &[Position],
+    limit_each: usize,
+) -> Result<Vec<Pending>, Failure> {
+    let sql = select_pending!(
+        "",
+        "(
+             SELECT position.nth, owed.* FROM position CROSS JOIN LATERAL (
+                 SELECT * FROM delivery
+                 WHERE delivery.shard = position.shard AND delivery.handler_id = $1 AND delivery.seq > position.after
+                 ORDER BY delivery.seq LIMIT $4
+             ) AS owed
+         ) AS d"
+    );
+    read(link, sql, handler, after, limit_each, &[]).await
+}
+
+/// Urgent deliveries that are looked at for one customer that is asked for: several may be the same customer's.
+const URGENT_EACH: i64 = 4;
+
+pub(super) async fn pending_urgent(
+    link: &Link,
+    handler: HandlerId,
+    after: &[Position],
+    limit_each: usize,
+) -> Result<Vec<Pending>, Failure> {
+    let sql = select_pending!(
+        ", customer AS (
+             SELECT nth, shard, after, lane, max(seq) AS last, row_number() OVER (PARTITION BY nth ORDER BY min(seq)) AS place
+             FROM position CROSS JOIN LATERAL (
+                 SELECT seq, lane FROM delivery
+                 WHERE delivery.shard = position.shard AND delivery.handler_id = $1 AND delivery.seq > position.after
+                     AND urgent
+                 ORDER BY delivery.seq LIMIT $4 * $5
+             ) AS urgent
+             GROUP BY nth, shard, after, lane
+         ), chosen AS MATERIALIZED (
+             SELECT * FROM customer WHERE place <= $4
+         ), reach AS (
+             SELECT nth, shard, after, max(last) AS last FROM chosen GROUP BY nth, shard, after
+         ), behind AS (
+             -- One pass over each shard for all of its customers: they have no index of their own, which every insert
+             -- would pay for.
+             SELECT chosen.nth, owed.*, count(*) OVER (PARTITION BY chosen.nth, chosen.lane) AS reached
+             FROM reach
+             JOIN delivery AS owed ON owed.shard = reach.shard AND owed.handler_id = $1
+                 AND owed.seq > reach.after AND owed.seq <= reach.last
+             JOIN chosen ON chosen.nth = reach.nth AND chosen.lane = owed.lane AND owed.seq <= chosen.last
+         )",
+        "(SELECT * FROM behind WHERE reached <= $6) AS d"
+    );
+    let reach = URGENT_REACH as i64;
+    read(link, sql, handler, after, limit_each, &[URGENT_EACH, reach]).await
+}
+
+async fn read(
+    link: &Link,
+    sql: &str,
+    handler: HandlerId,
+    after: &[Position],
+    limit_each: usize,
+    more: &[i64],
+) -> Result<Vec<Pending>, Failure> {
+    let shards: Vec<_> = after
+        .iter()
+        .map(|position| i16::from(position.shard.number()))
+        .collect();
+    let seqs: Vec<_> = after.iter().map(|position| position.after.0).collect();
+    let limit = i64::from(u32::try_from(limit_each).unwrap_or(u32::MAX));
+    let mut params: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> = vec![
+        (&handler.0, Type::INT8),
+        (&shards, Type::INT2_ARRAY),
+        (&seqs, Type::INT8_ARRAY),
+        (&limit, Type::INT8),
+    ];
+    params.extend(more.iter().map(|number| (number as _, Type::INT8)));
+    let rows = link.ask(sql, &params).await?;
+    let mut letters = link.letters();
+    rows.iter()
+        .map(|row| {
+            let seq = Seq(get(row, 0)?);
+            Ok(Pending {
+                seq,
+                lane: Lane::from_row(get(row, 1)?),
+                attempts: row::small(row, 2)?,
+                due: row::millis(row, 3)?,
+                urgent: get(row, 4)?,
+                letter: letters.get(seq, || letter(row))?,
+            })
+        })
+        .collect()
+}
+
+/// The message in the columns behind those of the delivery.
+fn letter(row: &Row) -> Result<Letter, Failure> {
+    Ok(Letter::new(
+        row::account(row, 5)?,
+        row::msgid(row, 7)?,
+        row::millis(row, 8)?,
+        Arc::from(row::body(row, 9)?),
+    ))
+}
+
+/// What each delivery of a batch comes to, in one statement.
+///
+/// A retry and a burial count under the fence of their shard, which is locked for as long as this takes: a take-over
+/// comes before, and they are refused, or after, and they stand.
+const FINISH: &str = "
+    WITH named AS MATERIALIZED (
+        SELECT * FROM unnest(
+            $1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[], $7::bigint[], $8::text[]
+        ) WITH ORDINALITY AS n (shard, handler_id, seq, under, verdict, attempts, at_ms, reason, nth)
+    ), held AS MATERIALIZED (
+        SELECT shard, fence FROM shard WHERE shard IN (SELECT shard FROM named WHERE verdict <> $9)
+        ORDER BY shard FOR SHARE
+    ), judged AS MATERIALIZED (
+        SELECT named.*, verdict = $9 OR held.fence IS NOT DISTINCT FROM under AS stands
+        FROM named LEFT JOIN held USING (shard)
+    ), standing AS MATERIALIZED (
+        -- Of a delivery that is named twice: the first that takes it away, else the last wait.
+        SELECT DISTINCT ON (shard, handler_id, seq) * FROM judged WHERE stands
+        ORDER BY shard, handler_id, seq, verdict = $10, CASE WHEN verdict = $10 THEN -nth ELSE nth END
+    ), put_off AS (
+        UPDATE delivery AS d SET attempts = s.attempts, due_ms = s.at_ms FROM standing AS s
+        WHERE d.shard = s.shard AND d.handler_id = s.handler_id AND d.seq = s.seq AND s.verdict = $10
+    ), taken AS (
+        DELETE FROM delivery AS d USING standing AS s
+        WHERE d.shard = s.shard AND d.handler_id = s.handler_id AND d.seq = s.seq AND s.verdict <> $10
+        RETURNING s.*
+    ), buried AS (
+        INSERT INTO dead (handler_id, seq, attempts, died_ms, reason)
+        SELECT handler_id, seq, attempts, at_ms, reason FROM taken WHERE verdict <> $9
+    )
+    SELECT count(*) FROM judged WHERE NOT stands";
+
+const DONE: i16 = 0;
+const RETRY: i16 = 1;
+const DEAD: i16 = 2;
+
+pub(super) async fn finish(link: &Link, finished: &[Finish]) -> Result<u64, Failure> {
+    let mut finished: Vec<_> = finished.iter().collect();
+    // About the order in which rows are locked, so that two who name the same deliveries seldom wait in a ring. Stable:
+    // what is said of one delivery stays in order.
+    finished.sort_by_key(|finish| (finish.shard.number(), finish.handler, finish.seq));
+    let column = |of: fn(&Finish) -> i64| finished.iter().map(|finish| of(finish)).collect::<Vec<_>>();
+    let shards: Vec<_> = finished.iter().map(|finish| i16::from(finish.shard.number())).collect();
+    let (handlers, seqs, under) = (column(|f| f.handler.0), column(|f| f.seq.0), column(|f| f.under.0));
+    let (mut verdicts, mut attempts, mut at, mut reasons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for finish in &finished {
+        let (verdict, used, when, why) = match &finish.verdict {
+            Verdict::Done => (DONE, 0, 0, None),
+            Verdict::Retry { attempts, due } => (RETRY, *attempts, due.0, None),
+            Verdict::Dead { attempts, at, reason } => (DEAD, *attempts, at.0, Some(&**reason)),
+        };
+        verdicts.push(verdict);
+        attempts.push(i64::from(used));
+        at.push(when);
+        reasons.push(why);
+    }
+    let rows = link
+        .write(
+            finished.len(),
+            FINISH,
+            &[
+                (&shards, Type::INT2_ARRAY),
+                (&handlers, Type::INT8_ARRAY),
+                (&seqs, Type::INT8_ARRAY),
+                (&under, Type::INT8_ARRAY),
+                (&verdicts, Type::INT2_ARRAY),
+                (&attempts, Type::INT8_ARRAY),
+                (&at, Type::INT8_ARRAY),
+                (&reasons, Type::TEXT_ARRAY),
+                (&DONE, Type::INT2),
+                (&RETRY, Type::INT2),
+            ],
+        )
+        .await?;
+    rows.first().map_or(Ok(0), |row| row::count(row, 0))
+}
+
+pub(super) async fn forget_owed(link: &Link, handler: &HandlerName, limit: usize) -> Result<u64, Failure> {
+    let sql = "
+        WITH chosen AS MATERIALIZED (
+            SELECT owed.* FROM handler CROSS JOIN shard CROSS JOIN LATERAL (
+                SELECT shard, handler_id, seq FROM delivery AS d
+                WHERE d.shard = shard.shard AND d.handler_id = handler.handler_id
+                ORDER BY d.seq LIMIT $2
+            ) AS owed
+            WHERE handler.name = $1 LIMIT $2
+        ), gone AS (
+            DELETE FROM delivery AS d USING chosen AS c
+            WHERE d.shard = c.shard AND d.handler_id = c.handler_id AND d.seq = c.seq
+            RETURNING 1
+        )
+        SELECT count(*) FROM gone";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let row = link
+        .once(sql, &[(&handler.as_str(), Type::TEXT), (&limit, Type::INT8)])
+        .await?;
+    row::count(&row, 0)
+}

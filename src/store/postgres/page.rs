@@ -1,0 +1,182 @@
+//! One page: the cursor, the messages and their deliveries move together, in one statement.
+//!
+//! The parts of the statement run in the order in which they need each other's rows:
+//!
+//! 1. `moved` moves the cursor, unless the claim is out of date. Where it is, there is no row, and nothing follows.
+//! 2. `locked` takes a lock on each shard that gets work, lowest first, until the end of the transaction.
+//! 3. `given` gives numbers to the messages. Whoever gave numbers in one of these shards before has committed, so a
+//!    reader that sees a number of a shard has seen all lower ones of it, or never will.
+//! 4. `stored` keeps those that are new, `owing` owes them, `known` compares the others with what is stored.
+
+use tokio_postgres::types::Type;
+
+use super::account;
+use super::failure::Failure;
+use super::link::Link;
+use super::row::get;
+use crate::store::{Commit, Intake, NewMessage, Page, PageEnds, Seq, ShardSet, Stored};
+
+/// Sets the locks on shards apart from those that others may take in the same database: `wekf`.
+pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"wekf");
+
+const COMMIT: &str = "
+    WITH moved AS MATERIALIZED (
+        UPDATE account SET
+            cursor = coalesce($4, cursor),
+            pulled_ms = CASE WHEN $5::bigint IS NULL THEN pulled_ms ELSE $6 END,
+            answered = greatest(answered, least(coalesce($5, 0), wake_number)),
+            -- The token has served its purpose once the latest wake-up is answered.
+            wake_token = CASE WHEN $5 >= wake_number THEN NULL ELSE wake_token END
+        WHERE account_id = $1 AND fence = $2 AND cursor IS NOT DISTINCT FROM $3
+        RETURNING cursor, first_pull_ms, pulled_ms IS NULL AS first_pull
+    ), locked AS MATERIALIZED (
+        SELECT count(pg_advisory_xact_lock($7, shard)) AS shards FROM moved CROSS JOIN unnest($8::int[]) AS shard
+    ), given AS MATERIALIZED (
+        SELECT nextval('message_seq') AS seq, page.*
+        FROM (
+            SELECT m.* FROM moved CROSS JOIN locked
+            CROSS JOIN unnest($9::bigint[], $10::text[], $11::bigint[], $12::boolean[], $13::text[], $14::text[])
+                WITH ORDINALITY AS m (send_time, msgid, lane, urgent, kind, body, nth)
+            ORDER BY m.nth
+        ) AS page
+    ), stored AS (
+        INSERT INTO message (seq, account_id, send_time, msgid, lane, urgent, kind, recv_ms, body)
+        SELECT seq, $1, send_time, msgid, lane, urgent, kind, $6, body FROM given ORDER BY seq
+        ON CONFLICT (account_id, send_time, msgid) DO NOTHING
+        RETURNING seq
+    ), owing AS (
+        -- A handler that is not registered has no id: the delivery is refused, and with it the page.
+        INSERT INTO delivery (shard, handler_id, seq, lane, urgent)
+        SELECT (given.lane & 63)::smallint, handler.handler_id, seq, given.lane, given.urgent
+        FROM stored JOIN given USING (seq)
+        JOIN unnest($15::bigint[], $16::bigint[]) AS owed (nth, handler_id) ON owed.nth = given.nth
+        LEFT JOIN handler ON handler.handler_id = owed.handler_id
+        ORDER BY 1, 2, 3
+        ON CONFLICT (shard, handler_id, seq) DO NOTHING
+    ), known AS MATERIALIZED (
+        -- What this page stores is not to be seen in the table yet. A message without its body is not compared, and
+        -- neither is one that this very page stored a moment ago, when its answer was lost.
+        SELECT given.nth, given.body, first.seq, coalesce(first.body IN (given.body, ''), true) AS same
+        FROM given LEFT JOIN LATERAL (
+            SELECT m.seq, m.body FROM message AS m
+            WHERE m.account_id = $1 AND m.send_time = given.send_time AND m.msgid = given.msgid
+            UNION ALL
+            SELECT g.seq, g.body FROM given AS g JOIN stored USING (seq)
+            WHERE g.send_time = given.send_time AND g.msgid = given.msgid
+            LIMIT 1
+        ) AS first ON true
+        WHERE NOT EXISTS (SELECT FROM stored WHERE stored.seq = given.seq)
+    ), contradicting AS (
+        INSERT INTO quarantine (seq, digest, body, recv_ms)
+        SELECT seq, sha256(convert_to(body, 'UTF8')), body, $6 FROM known WHERE NOT same
+        ON CONFLICT (seq, digest) DO NOTHING
+    )
+    SELECT cursor, first_pull_ms, first_pull,
+        ARRAY(SELECT nth FROM known WHERE same),
+        ARRAY(SELECT nth FROM known WHERE NOT same),
+        (SELECT max(seq) FROM stored)
+    FROM moved";
+
+/// What a page brought, and who has to hear of it.
+pub(super) struct Committed {
+    pub(super) commit: Commit,
+    /// Shards that were owed something new.
+    pub(super) shards: ShardSet,
+    /// Its newest number.
+    pub(super) newest: Seq,
+}
+
+pub(super) async fn commit(link: &Link, page: &Page) -> Result<Committed, Failure> {
+    let answers = match page.ends {
+        PageEnds::More => None,
+        PageEnds::Pull { answers } => Some(answers.cast_signed()),
+    };
+    let columns = Columns::of(&page.messages);
+    let rows = link
+        .write(
+            1 + page.messages.len(),
+            COMMIT,
+            &[
+                (&page.claim.account_id, Type::INT8),
+                (&page.claim.fence, Type::INT8),
+                (&page.claim.cursor, Type::TEXT),
+                (&page.next_cursor, Type::TEXT),
+                (&answers, Type::INT8),
+                (&page.received.0, Type::INT8),
+                (&LOCKS, Type::INT4),
+                (&columns.shards, Type::INT4_ARRAY),
+                (&columns.send_times, Type::INT8_ARRAY),
+                (&columns.msgids, Type::TEXT_ARRAY),
+                (&columns.lanes, Type::INT8_ARRAY),
+                (&columns.urgent, Type::BOOL_ARRAY),
+                (&columns.kinds, Type::TEXT_ARRAY),
+                (&columns.bodies, Type::TEXT_ARRAY),
+                (&columns.owed_nth, Type::INT8_ARRAY),
+                (&columns.owed_to, Type::INT8_ARRAY),
+            ],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(Committed {
+            commit: Commit::Superseded,
+            shards: ShardSet::default(),
+            newest: Seq::default(),
+        });
+    };
+    let mut messages = vec![Intake::New; page.messages.len()];
+    for (column, intake) in [(3, Intake::Repeated), (4, Intake::Conflicting)] {
+        for nth in get::<Vec<i64>>(row, column)? {
+            let place = usize::try_from(nth - 1).ok().and_then(|place| messages.get_mut(place));
+            *place.ok_or_else(|| Failure::Row("a message that was not in the page".into()))? = intake;
+        }
+    }
+    let new_and_owed = page.messages.iter().zip(&messages);
+    let new_and_owed = new_and_owed.filter(|(message, intake)| **intake == Intake::New && !message.owed_to.is_empty());
+    Ok(Committed {
+        shards: new_and_owed.map(|(message, _)| message.lane.shard()).collect(),
+        newest: Seq(get::<Option<i64>>(row, 5)?.unwrap_or_default()),
+        commit: Commit::Stored(Stored {
+            claim: account::renewed(&page.claim, row)?,
+            messages,
+        }),
+    })
+}
+
+/// The messages of a page, turned into one array for each column.
+#[derive(Default)]
+struct Columns<'a> {
+    /// Those that may get work, lowest first.
+    shards: Vec<i32>,
+    send_times: Vec<i64>,
+    msgids: Vec<&'a str>,
+    lanes: Vec<i64>,
+    urgent: Vec<bool>,
+    kinds: Vec<&'a str>,
+    bodies: Vec<&'a str>,
+    /// Which message, from 1, is owed …
+    owed_nth: Vec<i64>,
+    /// … to which handler.
+    owed_to: Vec<i64>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(messages: &'a [NewMessage]) -> Self {
+        let mut columns = Self::default();
+        let mut shards = ShardSet::default();
+        for (message, nth) in messages.iter().zip(1..) {
+            columns.send_times.push(message.send_time.cast_signed());
+            columns.msgids.push(message.msgid.as_str());
+            columns.lanes.push(message.lane.to_row());
+            columns.urgent.push(message.urgent);
+            columns.kinds.push(&message.kind);
+            columns.bodies.push(message.body.get());
+            for handler in &message.owed_to {
+                columns.owed_nth.push(nth);
+                columns.owed_to.push(handler.0);
+                shards.insert(message.lane.shard());
+            }
+        }
+        columns.shards = shards.iter().map(|shard| shard.number().into()).collect();
+        columns
+    }
+}

@@ -1,0 +1,53 @@
+//! Messages read lately, kept for the other handlers that are owed them, so that each is decoded once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::failure::Failure;
+use crate::store::{Letter, Seq};
+
+/// Bytes of bodies that are kept. Decoded, a message takes about as much again.
+const MOST_BYTES: usize = 4 << 20;
+
+/// The last messages that were read. A stored message does not change while it is owed to anybody, and no sequence
+/// number is given twice, so what is here is true.
+#[derive(Default, Debug)]
+pub(super) struct Recent(Mutex<Letters>);
+
+#[derive(Default, Debug)]
+pub(super) struct Letters {
+    letters: HashMap<Seq, Arc<Letter>>,
+    /// Oldest first.
+    order: VecDeque<Seq>,
+    bytes: usize,
+}
+
+impl Recent {
+    pub(super) fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letters {
+    /// The message numbered `seq`, which `read` makes unless it is here.
+    pub(super) fn get(
+        &mut self,
+        seq: Seq,
+        read: impl FnOnce() -> Result<Letter, Failure>,
+    ) -> Result<Arc<Letter>, Failure> {
+        if let Some(letter) = self.letters.get(&seq) {
+            return Ok(Arc::clone(letter));
+        }
+        let letter = Arc::new(read()?);
+        self.bytes += letter.body.get().len();
+        self.letters.insert(seq, Arc::clone(&letter));
+        self.order.push_back(seq);
+        while self.bytes > MOST_BYTES
+            && let Some(oldest) = self.order.pop_front()
+            && let Some(gone) = self.letters.remove(&oldest)
+        {
+            self.bytes -= gone.body.get().len();
+        }
+        Ok(letter)
+    }
+}
