@@ -20,6 +20,7 @@ pub mod dispatcher;
 pub mod handler;
 pub mod http;
 pub mod id;
+pub mod lease;
 pub mod message;
 pub mod metric;
 pub mod shutdown;

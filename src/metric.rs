@@ -105,6 +105,14 @@ published! {
         "1 while a handler fails for everybody and is only probed.";
     ATTEMPTS_OVERDUE = Gauge "wecom_kf_attempts_overdue" ["handler"]
         "Attempts that block their threads beyond the time-out; their customers wait.";
+    LEASES = Gauge "wecom_kf_leases" ["kind"]
+        "Leases of this replica on a store it shares: accounts it pulls, and shards it hands out.";
+    LEASE_CHANGES = Counter "wecom_kf_lease_changes_total" ["kind", "change"]
+        "Leases that this replica took, gave back, or lost because it did not renew them in time.";
+    REPLICAS = Gauge "wecom_kf_replicas" []
+        "Replicas on the same store that this one sees alive, itself included.";
+    OUTCOMES_REFUSED = Counter "wecom_kf_outcomes_refused_total" ["handler"]
+        "Retries and burials that the store refused because another replica has taken the shard since.";
     BUILD_INFO = Gauge "wecom_kf_build_info" ["version"]
         "Always 1; the label tells which version runs.";
     PROCESS_START_SECONDS = Gauge "process_start_time_seconds" []

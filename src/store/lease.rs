@@ -4,7 +4,7 @@ use super::Shard;
 use crate::id::AccountKey;
 
 /// What one process at a time has the right to do.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "messages are pulled and handed out; there is nothing else to share"
@@ -69,4 +69,16 @@ impl Tenure {
             accounts,
         }
     }
+}
+
+/// Who shares the work, and what of it nobody does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "three numbers")]
+pub struct Census {
+    /// Processes that renewed within their term and did not leave since.
+    pub replicas: usize,
+    /// Accounts there are, whoever pulls them.
+    pub accounts: usize,
+    /// Leases that could be taken.
+    pub vacant: Quota,
 }

@@ -22,6 +22,8 @@ use crate::clock::UnixMillis;
 use crate::id::{AccountKey, CallbackToken, HandlerName, Msgid};
 
 mod error;
+#[cfg(test)]
+pub(crate) mod joint;
 mod lane;
 mod lease;
 mod letter;
@@ -36,7 +38,7 @@ mod sqlite;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
-pub use lease::{Fence, Lease, Quota, Right, Tenure};
+pub use lease::{Census, Fence, Lease, Quota, Right, Tenure};
 pub use letter::Letter;
 pub use news::{Bell, News};
 pub use open::{CONNECTIONS, Durability, Settings, open, open_operator};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{AccountState, Lease, Quota, StoreError, Tenure};
+use super::{AccountState, Census, Lease, Quota, StoreError, Tenure};
 
 /// Shares the work of a store among the processes that have it open, each of which is known by the handle it opened.
 ///
@@ -19,6 +19,9 @@ pub trait Shared: Send + Sync {
     /// Takes leases that nobody holds, up to `most` of each kind, for `term`. Each gets a new fence, under which alone
     /// can be done what is fenced; claims of an account made before can no longer commit.
     async fn take(&self, most: Quota, term: Duration) -> Result<Vec<Lease>, StoreError>;
+
+    /// Counts who shares the work and what is free. Changes nothing, and is asked for every second.
+    async fn census(&self) -> Result<Census, StoreError>;
 
     /// Gives `leases` back, as far as they are still held under these fences, so that others may take them at once.
     async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError>;

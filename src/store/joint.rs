@@ -1,0 +1,397 @@
+//! A store that several processes of a test share: SQLite for what it keeps, and leases in memory.
+//!
+//! Its clock is tokio's, so leases run out when a test lets time pass; what concerns leases is answered at once, so that
+//! paused time does not jump while a call waits. Each [`Handle`] is what one process opened, and its wire can be cut.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{
+    AccountState, Backlog, Blanked, Census, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane,
+    Lease, News, Page, Pending, Position, Quota, Right, Room, SentReply, Seq, Shard, Shared, Store, StoreError, Tenure,
+    Verdict, WakeUp,
+};
+use crate::clock::UnixMillis;
+use crate::id::{AccountKey, HandlerName, Msgid};
+
+/// What the processes share.
+#[derive(Debug)]
+pub(crate) struct Joint {
+    inner: Arc<dyn Store>,
+    ledger: Mutex<Ledger>,
+    wake_ups: watch::Sender<()>,
+    vacancies: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    leases: BTreeMap<Right, Row>,
+    replicas: BTreeMap<u32, Instant>,
+    /// The newest claim of each account, and the fence of the lease it was made under.
+    claims: HashMap<AccountKey, (i64, Fence)>,
+    opened: u32,
+    /// Retries, burials and pages that were refused for their fence.
+    refused: u64,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    fence: i64,
+    owner: Option<(u32, Instant)>,
+}
+
+impl Row {
+    fn owner(&self) -> Option<u32> {
+        let (owner, until) = self.owner?;
+        (until > Instant::now()).then_some(owner)
+    }
+}
+
+/// What one process opened.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    joint: Arc<Joint>,
+    owner: u32,
+    cut: AtomicBool,
+}
+
+impl Joint {
+    pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
+        let leases = Shard::all().map(|shard| (Right::HandOut(shard), Row::default()));
+        Arc::new(Self {
+            inner,
+            ledger: Mutex::new(Ledger {
+                leases: leases.collect(),
+                ..Ledger::default()
+            }),
+            wake_ups: watch::Sender::new(()),
+            vacancies: watch::Sender::new(()),
+        })
+    }
+
+    pub(crate) fn open(self: &Arc<Self>) -> Arc<Handle> {
+        let mut ledger = self.ledger();
+        ledger.opened += 1;
+        Arc::new(Handle {
+            joint: Arc::clone(self),
+            owner: ledger.opened,
+            cut: AtomicBool::new(false),
+        })
+    }
+
+    /// Creates the account, if it is new.
+    pub(crate) fn know(&self, account: &AccountKey) {
+        let is_new = {
+            let mut ledger = self.ledger();
+            let right = Right::Pull(account.clone());
+            let is_new = !ledger.leases.contains_key(&right);
+            ledger.leases.entry(right).or_default();
+            is_new
+        };
+        if is_new {
+            self.vacancies.send_replace(());
+        }
+    }
+
+    /// Who holds `right` by the store's clock.
+    pub(crate) fn owner(&self, right: &Right) -> Option<u32> {
+        self.ledger().leases.get(right)?.owner()
+    }
+
+    /// How many retries, burials and pages were refused for their fence.
+    pub(crate) fn refused(&self) -> u64 {
+        self.ledger().refused
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap()
+    }
+}
+
+impl Ledger {
+    fn fence(&self, right: &Right) -> Fence {
+        Fence(self.leases.get(right).map_or(0, |row| row.fence))
+    }
+
+    fn living(&self) -> usize {
+        self.replicas.values().filter(|until| **until > Instant::now()).count()
+    }
+
+    fn accounts(&self) -> usize {
+        let is_account = |right: &&Right| matches!(right, Right::Pull(_));
+        self.leases.keys().filter(is_account).count()
+    }
+}
+
+impl Handle {
+    /// Which process this is.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// From now on no call gets an answer, or has an effect.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Calls get answers again; those made meanwhile never do.
+    pub(crate) fn mend(&self) {
+        self.cut.store(false, Ordering::SeqCst);
+    }
+
+    async fn wire(&self) -> &dyn Store {
+        if self.cut.load(Ordering::SeqCst) {
+            future::pending::<()>().await;
+        }
+        &*self.joint.inner
+    }
+
+    fn lease(right: &Right, row: &Row) -> Lease {
+        Lease {
+            right: right.clone(),
+            fence: Fence(row.fence),
+        }
+    }
+}
+
+#[async_trait]
+impl Shared for Handle {
+    async fn renew(&self, term: Duration) -> Result<Tenure, StoreError> {
+        self.wire().await;
+        let until = Instant::now() + term;
+        let mut ledger = self.joint.ledger();
+        ledger.replicas.insert(self.owner, until);
+        let mut leases = Vec::new();
+        for (right, row) in &mut ledger.leases {
+            if let Some((owner, held_until)) = &mut row.owner
+                && *owner == self.owner
+            {
+                *held_until = until;
+                leases.push(Self::lease(right, row));
+            }
+        }
+        Ok(Tenure::new(leases, ledger.living(), ledger.accounts()))
+    }
+
+    async fn take(&self, most: Quota, term: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.wire().await;
+        let until = Instant::now() + term;
+        let mut left = most;
+        let mut taken = Vec::new();
+        for (right, row) in &mut self.joint.ledger().leases {
+            let left = match right {
+                Right::Pull(_) => &mut left.pulls,
+                Right::HandOut(_) => &mut left.shards,
+            };
+            if *left > 0 && row.owner().is_none() {
+                *left -= 1;
+                row.fence += 1;
+                row.owner = Some((self.owner, until));
+                taken.push(Self::lease(right, row));
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.wire().await;
+        let ledger = self.joint.ledger();
+        let mut vacant = Quota::default();
+        for (right, _) in ledger.leases.iter().filter(|(_, row)| row.owner().is_none()) {
+            match right {
+                Right::Pull(_) => vacant.pulls += 1,
+                Right::HandOut(_) => vacant.shards += 1,
+            }
+        }
+        Ok(Census {
+            replicas: ledger.living(),
+            accounts: ledger.accounts(),
+            vacant,
+        })
+    }
+
+    async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError> {
+        self.wire().await;
+        for Lease { right, fence } in leases {
+            if let Some(row) = self.joint.ledger().leases.get_mut(&right)
+                && (row.owner(), row.fence) == (Some(self.owner), fence.0)
+            {
+                row.owner = None;
+            }
+        }
+        self.joint.vacancies.send_replace(());
+        Ok(())
+    }
+
+    async fn leave(&self) -> Result<(), StoreError> {
+        self.wire().await;
+        self.joint.ledger().replicas.remove(&self.owner);
+        Ok(())
+    }
+
+    async fn woken(&self) -> Result<Vec<AccountState>, StoreError> {
+        let mut accounts = self.wire().await.accounts().await?;
+        accounts.retain(|state| {
+            let right = Right::Pull(state.account.clone());
+            state.wake_up.is_some() && self.joint.owner(&right) == Some(self.owner)
+        });
+        Ok(accounts)
+    }
+
+    fn wake_ups_elsewhere(&self) -> watch::Receiver<()> {
+        self.joint.wake_ups.subscribe()
+    }
+
+    fn vacancies(&self) -> watch::Receiver<()> {
+        self.joint.vacancies.subscribe()
+    }
+}
+
+#[async_trait]
+impl Store for Handle {
+    async fn record_wake_ups(&self, wake_ups: Vec<WakeUp>) -> Result<Vec<u64>, StoreError> {
+        let accounts: Vec<_> = wake_ups.iter().map(|wake_up| wake_up.account.clone()).collect();
+        let numbers = self.wire().await.record_wake_ups(wake_ups).await?;
+        accounts.iter().for_each(|account| self.joint.know(account));
+        self.joint.wake_ups.send_replace(());
+        Ok(numbers)
+    }
+
+    async fn claim(&self, account: &AccountKey, under: Fence, now: UnixMillis) -> Result<Option<Claim>, StoreError> {
+        let inner = self.wire().await;
+        self.joint.know(account);
+        if self.joint.ledger().fence(&Right::Pull(account.clone())) != under {
+            return Ok(None);
+        }
+        let claim = inner.claim(account, under, now).await?;
+        if let Some(claim) = &claim {
+            let made = (claim.fence, under);
+            self.joint.ledger().claims.insert(account.clone(), made);
+        }
+        Ok(claim)
+    }
+
+    async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
+        let inner = self.wire().await;
+        {
+            let mut ledger = self.joint.ledger();
+            let account = &page.claim.account;
+            let right = (page.claim.fence, ledger.fence(&Right::Pull(account.clone())));
+            if ledger.claims.get(account) != Some(&right) {
+                ledger.refused += 1;
+                return Ok(Commit::Superseded);
+            }
+        }
+        inner.commit_page(page).await
+    }
+
+    async fn finish(&self, mut finished: Vec<Finish>) -> Result<u64, StoreError> {
+        let inner = self.wire().await;
+        let named = finished.len();
+        {
+            let mut ledger = self.joint.ledger();
+            finished.retain(|finish| {
+                finish.verdict == Verdict::Done || finish.under == ledger.fence(&Right::HandOut(finish.shard))
+            });
+            ledger.refused += (named - finished.len()) as u64;
+        }
+        let refused = (named - finished.len()) as u64;
+        Ok(refused + inner.finish(finished).await?)
+    }
+
+    async fn register_handlers(&self, names: &[HandlerName]) -> Result<Vec<HandlerId>, StoreError> {
+        self.wire().await.register_handlers(names).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.wire().await.backlog().await
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountState>, StoreError> {
+        self.wire().await.accounts().await
+    }
+
+    async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError> {
+        self.wire().await.reset_cursor(claim).await
+    }
+
+    async fn pending(&self, handler: HandlerId, after: &[Position], each: usize) -> Result<Vec<Pending>, StoreError> {
+        self.wire().await.pending(handler, after, each).await
+    }
+
+    async fn pending_urgent(
+        &self,
+        handler: HandlerId,
+        after: &[Position],
+        each: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        self.wire().await.pending_urgent(handler, after, each).await
+    }
+
+    async fn forget_owed(&self, handler: &HandlerName, limit: usize) -> Result<u64, StoreError> {
+        self.wire().await.forget_owed(handler, limit).await
+    }
+
+    async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.wire().await.dead_letters(select, limit).await
+    }
+
+    async fn replay_dead(&self, select: DeadSelect, now: UnixMillis) -> Result<u64, StoreError> {
+        self.wire().await.replay_dead(select, now).await
+    }
+
+    async fn drop_dead(&self, select: DeadSelect) -> Result<u64, StoreError> {
+        self.wire().await.drop_dead(select).await
+    }
+
+    async fn replays(&self) -> Result<u64, StoreError> {
+        self.wire().await.replays().await
+    }
+
+    async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        self.wire().await.prune(before, limit).await
+    }
+
+    async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError> {
+        self.wire().await.blank(before, after, limit).await
+    }
+
+    async fn record_reply(&self, reply: SentReply) -> Result<(), StoreError> {
+        self.wire().await.record_reply(reply).await
+    }
+
+    async fn replies_to(&self, lane: Lane, msgid: &Msgid) -> Result<Vec<SentReply>, StoreError> {
+        self.wire().await.replies_to(lane, msgid).await
+    }
+
+    async fn reply(&self, lane: Lane, msgid: &str) -> Result<Option<SentReply>, StoreError> {
+        self.wire().await.reply(lane, msgid).await
+    }
+
+    async fn prune_replies(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        self.wire().await.prune_replies(before, limit).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.wire().await.check().await
+    }
+
+    async fn room(&self) -> Result<Option<Room>, StoreError> {
+        self.wire().await.room().await
+    }
+
+    fn news(&self) -> News {
+        self.joint.inner.news()
+    }
+
+    fn shared(&self) -> Option<&dyn Shared> {
+        Some(self)
+    }
+}
