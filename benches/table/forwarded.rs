@@ -31,6 +31,7 @@ use wecom_kf::clock::{Clock, SystemClock};
 use wecom_kf::dispatcher::{self, Dispatcher};
 use wecom_kf::handler::{Forward, Policy, Registration, Roster, SigningSecret, forward};
 use wecom_kf::id::{AccountKey, AppName, HandlerName};
+use wecom_kf::lease::Leases;
 use wecom_kf::message::Message;
 use wecom_kf::simulator::samples::{self, Chatter};
 use wecom_kf::simulator::{Account, Bells, Said, Settings, Simulator};
@@ -213,7 +214,8 @@ pub(crate) async fn hand_out(
     let ids = store.register_handlers(&names).await.expect("a handler");
     let roster = Arc::new(Roster::new([(ids[0], registration)]));
     let stop = CancellationToken::new();
-    let dispatcher = Dispatcher::new(store, &roster, clock, &dispatcher::Settings::default()).expect("a dispatcher");
+    let settings = dispatcher::Settings::default();
+    let dispatcher = Dispatcher::new(store, &roster, &Leases::sole(), clock, &settings).expect("a dispatcher");
 
     let began = Instant::now();
     let running = tokio::spawn(dispatcher.run(stop.clone()));

@@ -26,7 +26,7 @@ use wecom_kf::simulator::{Bells, Draft};
 
 use crate::line::{Goal, Line, Pair, Unit, quantile};
 use crate::serve::Serving;
-use crate::stage::Stage;
+use crate::stage::{Stage, sqlite};
 
 const ROUNDS: usize = 5;
 const MESSAGES_A_ROUND: usize = 200;
@@ -104,7 +104,7 @@ impl<T: Iterator<Item = Draft>> Scene<T> {
         let account = stage.accounts[0].clone();
         let token = callback_token(&stage).await;
         let (tell, handled) = unbounded_channel();
-        let server = Serving::start(|folder| stage.config(folder, ""), vec![handler(tell)]).await;
+        let server = Serving::start(|folder| stage.config(&sqlite(folder), ""), vec![handler(tell)]).await;
         let callbacks = TcpStream::connect(server.callbacks).await.expect("the server listens");
         callbacks.set_nodelay(true).expect("an option");
         Self {

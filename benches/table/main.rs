@@ -14,7 +14,10 @@ mod latency;
 mod line;
 mod messages;
 mod million;
+#[path = "../../tests/postgres/mod.rs"]
+mod postgres;
 mod process;
+mod replicas;
 mod replies;
 mod serve;
 mod stage;
@@ -24,9 +27,10 @@ use line::Line;
 /// What can be asked for, and how its lines are measured.
 type Row = (&'static str, fn() -> Vec<Line>);
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     ("callbacks", callbacks::measure),
     ("messages", messages::measure),
+    ("replicas", replicas::measure),
     ("forward", forwarded::measure),
     ("latency", latency::measure),
     ("replies", replies::measure),

@@ -15,15 +15,15 @@ use wecom_kf::simulator::Ledger;
 
 use crate::line::{Goal, Line, Pair, Unit};
 use crate::serve::{Count, Counting, Serving};
-use crate::stage::Stage;
+use crate::stage::{Stage, sqlite};
 
 const MESSAGES: usize = 100_000;
 const ACCOUNTS: usize = 4;
-const PAGE: usize = 1_000;
+pub(crate) const PAGE: usize = 1_000;
 const ROUNDS: usize = 7;
 
 /// Everything counts as news, however long ago it was said.
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
     [sync]
     first_sync_window = "72h"
 "#;
@@ -97,7 +97,7 @@ fn floor(ledger: &Ledger) -> f64 {
 async fn ours(stage: &Stage, handlers: usize) -> f64 {
     let count = Count::up_to(MESSAGES * handlers);
     let counting = repeat_with(|| Counting(Arc::clone(&count))).take(handlers);
-    let server = Serving::start(|folder| stage.config(folder, CONFIG), counting.collect()).await;
+    let server = Serving::start(|folder| stage.config(&sqlite(folder), CONFIG), counting.collect()).await;
     let began = Instant::now();
     stage.ring(server.callbacks);
     count.reached().await;

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use crate::line::{Goal, Line, Unit};
-use crate::stage::Stage;
+use crate::stage::{Stage, sqlite};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_wecom-kf");
 const STARTS: usize = 21;
@@ -60,7 +60,7 @@ pub(crate) fn measure() -> Vec<Line> {
 /// Writes the config of `stage` and `more` into `folder`, beside the store.
 pub(crate) fn write_config(stage: &Stage, folder: &TempDir, more: &str) -> std::path::PathBuf {
     let path = folder.path().join("config.toml");
-    fs::write(&path, stage.config(folder, more)).expect("the config can be written");
+    fs::write(&path, stage.config(&sqlite(folder), more)).expect("the config can be written");
     path
 }
 

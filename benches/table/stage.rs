@@ -49,8 +49,8 @@ impl Stage {
         stage
     }
 
-    /// The config of a server whose store is in `folder`, with `more` behind it: handlers, for example.
-    pub(crate) fn config(&self, folder: &TempDir, more: &str) -> String {
+    /// The config of a server whose store is at `store`, with `more` behind it: handlers, for example.
+    pub(crate) fn config(&self, store: &str, more: &str) -> String {
         format!(
             r#"
             [server]
@@ -59,7 +59,7 @@ impl Stage {
             [log]
             format = "json"
             [store]
-            url = "sqlite://{store}"
+            url = "{store}"
             [[apps]]
             name = "main"
             corp_id = "{corp_id}"
@@ -68,7 +68,6 @@ impl Stage {
             callback_keys = [{{ token = "{token}", encoding_aes_key = "{encoding_aes_key}" }}]
             {more}
             "#,
-            store = database(folder).display(),
             corp_id = self.corp_id,
             secret = self.secret,
             api_base = self.wecom.base_url(),
@@ -111,6 +110,11 @@ impl Stage {
         let (token, encoding_aes_key) = (self.keys.token.clone(), self.keys.encoding_aes_key.clone());
         KeyPair::new(token, encoding_aes_key).expect("fresh keys are good")
     }
+}
+
+/// The address of a store in `folder`.
+pub(crate) fn sqlite(folder: &TempDir) -> String {
+    format!("sqlite://{}", database(folder).display())
 }
 
 /// The store's file in `folder`.

@@ -14,6 +14,7 @@ use crate::dispatcher::{self, Dispatcher};
 use crate::handler::{AutoReply, Desk, Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
+use crate::lease::{self, Leases};
 use crate::store::{self, Store};
 use crate::syncer::{self, Syncer, WakeUps};
 use crate::telemetry::Metrics;
@@ -103,12 +104,13 @@ impl Builder {
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
         let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
-        let syncer = Syncer::new(clients, &store, &roster, &clock, marks);
+        let (leases, tender) = Leases::of(&store, lease::Settings::default());
+        let syncer = Syncer::new(clients, &store, &roster, &leases, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
             ..dispatcher::Settings::default()
         };
-        let dispatcher = Dispatcher::new(&store, &roster, &clock, &hand_out)?;
+        let dispatcher = Dispatcher::new(&store, &roster, &leases, &clock, &hand_out)?;
         let notify = notify(&callbacks, &syncer, &clock);
         Ok(App {
             server: config.server,
@@ -121,6 +123,7 @@ impl Builder {
             roster,
             syncer,
             dispatcher,
+            tender,
             clock,
             metrics,
         })

@@ -36,6 +36,7 @@ use crate::dispatcher::{Dispatcher, DispatcherError};
 use crate::handler::{ForwardError, Roster};
 use crate::http::{self, Callbacks, Gateway, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
 use crate::id::{AppName, HandlerName};
+use crate::lease::Tender;
 use crate::store::{Store, StoreError};
 use crate::syncer::Syncer;
 use crate::telemetry::Metrics;
@@ -69,6 +70,8 @@ pub struct App {
     roster: Arc<Roster>,
     syncer: Syncer,
     dispatcher: Dispatcher,
+    /// If other processes share the store.
+    tender: Option<Tender>,
     clock: Arc<dyn Clock>,
     metrics: Option<Metrics>,
 }
@@ -199,11 +202,18 @@ impl App {
     /// Pulls and hands out messages until `stop`, then finishes the pages and attempts in hand. Listens nowhere: for
     /// those who mount the [callback routes](Self::callback_router) themselves.
     pub async fn run(self, stop: CancellationToken) {
+        let answered = stop.clone();
+        self.work(stop, answered).await;
+    }
+
+    /// Does what [`run`](Self::run) says, and writes down what callbacks say until they are all `answered`.
+    async fn work(self, stop: CancellationToken, answered: CancellationToken) {
         let Self {
             store,
             roster,
             syncer,
             dispatcher,
+            tender,
             clock,
             server,
             retention,
@@ -226,17 +236,32 @@ impl App {
             body_retention,
         };
         let upkeep = upkeep.run(stop.clone());
+        let tending = async {
+            if let Some(tender) = tender {
+                tender.run(stop.clone()).await;
+            }
+        };
+        let work = async {
+            tokio::join!(
+                syncer.run(stop.clone(), answered),
+                dispatcher.run(stop.clone()),
+                tending,
+                upkeep,
+                metrics_upkeep
+            )
+        };
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(server.shutdown_grace).await;
         };
         tokio::select! {
-            _ = async { tokio::join!(syncer.run(stop.clone()), dispatcher.run(stop.clone()), upkeep, metrics_upkeep) } => {}
+            _ = work => {}
             () = overdue => tracing::warn!("stopped with work in hand: the grace period is over"),
         }
     }
 
-    /// Ready means that the store takes writes, pulling is not held back, and nobody asked the server to stop.
+    /// Ready means that the store takes writes, pulling is not held back, and nobody asked the server to stop. What it
+    /// holds of a store it shares does not matter: whoever asks wants to know where to send callbacks.
     fn ready_check(&self, stop: &CancellationToken) -> ReadyCheck {
         let (store, held, stop) = (Arc::clone(&self.store), self.syncer.held(), stop.clone());
         Arc::new(move || {
@@ -244,7 +269,7 @@ impl App {
             Box::pin(async move {
                 if stop.is_cancelled() {
                     return Readiness::NotReady {
-                        reason: "stopping".into(),
+                        reason: "draining".into(),
                     };
                 }
                 let held = *held.borrow();
@@ -321,14 +346,21 @@ impl Bound {
         let mut admin_side = JoinSet::new();
         let admin_router = http::admin_router(app.ready_check(&stop), app.render_metrics());
         admin_side.spawn(http::serve(admin, admin_router, admin_limits, CancellationToken::new()));
-        let callbacks = http::serve(callbacks, app.callbacks.service(), limits, stop.clone());
+        let answered = CancellationToken::new();
+        let callbacks = {
+            let (service, stop, answered) = (app.callbacks.service(), stop.clone(), answered.clone());
+            async move {
+                http::serve(callbacks, service, limits, stop).await;
+                answered.cancel();
+            }
+        };
         let gateway = serve_gateway(
             gateway,
             app.gateway.as_ref().map(|(_, gateway)| gateway.clone()),
             grace,
             stop.clone(),
         );
-        tokio::join!(callbacks, gateway, app.run(stop));
+        tokio::join!(callbacks, gateway, app.work(stop, answered));
         tracing::info!("stopped");
     }
 }

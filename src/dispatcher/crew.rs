@@ -44,13 +44,13 @@ pub(super) struct Crew {
     board: Arc<Board>,
 }
 
-/// An attempt that ended.
-pub(super) type Ended = (Seq, Attempt);
+/// An attempt that ended, and how; `None` if it was not begun, because the right to make it had ended by then.
+pub(super) type Ended = (Seq, Option<Attempt>);
 
 /// An attempt that waits for a thread.
 struct Job {
     seq: Seq,
-    attempt: Pin<Box<dyn Future<Output = Attempt> + Send>>,
+    attempt: Pin<Box<dyn Future<Output = Option<Attempt>> + Send>>,
 }
 
 /// What the runner and the threads of its handler pass to each other.
@@ -113,7 +113,7 @@ impl Crew {
 
     /// Makes `attempt` at the delivery `seq`, which must not be under way. How it ended comes out of
     /// [`ended`](Self::ended), also if it panics.
-    pub(super) fn start(&self, seq: Seq, attempt: impl Future<Output = Attempt> + Send + 'static) {
+    pub(super) fn start(&self, seq: Seq, attempt: impl Future<Output = Option<Attempt>> + Send + 'static) {
         match &self.own {
             Some(runtime) => {
                 let attempt = Box::pin(attempt);
@@ -260,7 +260,7 @@ impl Taker {
     }
 
     /// Makes an attempt; as soon as that has to wait, somebody else takes from the queue.
-    async fn make(&mut self, attempt: impl Future<Output = Attempt>) -> Option<Attempt> {
+    async fn make(&mut self, attempt: impl Future<Output = Option<Attempt>>) -> Option<Option<Attempt>> {
         let broken_off = self.board.broken_off.clone();
         let mut attempt = pin!(broken_off.run_until_cancelled(attempt));
         poll_fn(|task| {
@@ -285,7 +285,8 @@ impl Taker {
 struct Report {
     board: Arc<Board>,
     seq: Seq,
-    attempt: Option<Attempt>,
+    /// `None` if it was broken off.
+    attempt: Option<Option<Attempt>>,
 }
 
 impl Report {
@@ -297,17 +298,18 @@ impl Report {
         }
     }
 
-    fn file(mut self, attempt: Option<Attempt>) {
+    fn file(mut self, attempt: Option<Option<Attempt>>) {
         self.attempt = attempt;
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let attempt = self.attempt.take().unwrap_or_else(|| Attempt::Retry {
+        let broken_off = || Attempt::Retry {
             after: None,
             reason: "broken off".into(),
-        });
+        };
+        let attempt = self.attempt.take().unwrap_or_else(|| Some(broken_off()));
         let mut notes = self.board.notes();
         notes.ended.push((self.seq, attempt));
         if notes.are_worth_a_look() {

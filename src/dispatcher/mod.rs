@@ -4,6 +4,10 @@
 //! store into `lanes`, one lane per customer, tries the first of each, and records how it ended. It never sees the
 //! syncer: a committed page rings the store's bell, and the bell only says where to look.
 //!
+//! Where several processes share a store, each hands out the shards it holds, and begins an attempt only under a title
+//! that stands. What waits in the lanes of a shard that is lost is dropped; what runs goes on, and what comes of it is
+//! recorded as far as the store accepts it.
+//!
 //! A million owed deliveries cost disk, not memory: a runner holds a bounded window of them and reads on as it drains.
 //!
 //! A `crew` makes the attempts, on threads of the handler's own, unless it promised never to block.
@@ -20,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::handler::Roster;
 use crate::id::HandlerName;
+use crate::lease::Leases;
 use crate::store::Store;
 
 mod breaker;
@@ -77,7 +82,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Gives each handler of `roster` what it needs to [`run`](Self::run).
+    /// Gives each handler of `roster` what it needs to [`run`](Self::run). It will hand out what `leases` hold.
     ///
     /// # Errors
     ///
@@ -85,10 +90,11 @@ impl Dispatcher {
     pub fn new(
         store: &Arc<dyn Store>,
         roster: &Roster,
+        leases: &Leases,
         clock: &Arc<dyn Clock>,
         settings: &Settings,
     ) -> Result<Self, DispatcherError> {
-        let runner = |member| Runner::new(Arc::clone(store), member, Arc::clone(clock), settings);
+        let runner = |member| Runner::new(Arc::clone(store), member, leases, Arc::clone(clock), settings);
         let runners = roster.members().iter().cloned().map(runner);
         Ok(Self {
             runners: runners.collect::<Result<_, _>>()?,

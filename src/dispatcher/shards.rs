@@ -9,7 +9,9 @@ use crate::store::{Lane, Pending, Position, Seq, Shard, ShardSet};
 #[derive(Debug)]
 pub(crate) struct Shards {
     after: [Seq; Shard::COUNT as usize],
-    /// May hold deliveries behind the reading position.
+    /// Those that are this process's to read.
+    entered: ShardSet,
+    /// Of those, the ones that may hold deliveries behind the reading position.
     behind: ShardSet,
     /// Had news since urgent deliveries were last looked for, or had some then.
     maybe_urgent: ShardSet,
@@ -26,24 +28,47 @@ pub(crate) struct Asked {
 }
 
 impl Shards {
+    /// None to read yet.
     pub(crate) fn new() -> Self {
+        Self::at_the_beginning_of(ShardSet::default())
+    }
+
+    fn at_the_beginning_of(shards: ShardSet) -> Self {
         Self {
             after: [Seq::default(); Shard::COUNT as usize],
-            behind: ShardSet::ALL,
-            maybe_urgent: ShardSet::ALL,
+            entered: shards,
+            behind: shards,
+            maybe_urgent: shards,
             overflowing: HashMap::new(),
         }
     }
 
+    /// Reads `shard` from now on, from the beginning.
+    pub(crate) fn enter(&mut self, shard: Shard) {
+        self.leave(shard);
+        self.entered.insert(shard);
+        self.news([shard].into_iter().collect());
+    }
+
+    /// Reads `shard` no more, and forgets how far it came.
+    pub(crate) fn leave(&mut self, shard: Shard) {
+        for set in [&mut self.entered, &mut self.behind, &mut self.maybe_urgent] {
+            set.remove(shard);
+        }
+        self.after[usize::from(shard.number())] = Seq::default();
+        self.overflowing.retain(|lane, _| lane.shard() != shard);
+    }
+
     /// `shards` have new deliveries.
     pub(crate) fn news(&mut self, shards: ShardSet) {
+        let shards = shards.intersection(self.entered);
         self.behind = self.behind.union(shards);
         self.maybe_urgent = self.maybe_urgent.union(shards);
     }
 
     /// Deliveries may have come back anywhere: begins again.
     pub(crate) fn rewind(&mut self) {
-        *self = Self::new();
+        *self = Self::at_the_beginning_of(self.entered);
     }
 
     /// What to read next in order, when there is room for `room` deliveries. At most `most` of one shard at a time.

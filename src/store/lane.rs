@@ -95,6 +95,12 @@ impl ShardSet {
         Self(self.0 | other.0)
     }
 
+    /// What is in both sets.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether no shard is in it.
     #[must_use]
     pub fn is_empty(self) -> bool {
@@ -152,6 +158,8 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), [low, high]);
         set.remove(low);
         assert_eq!(set.union(ShardSet::default()).iter().collect::<Vec<_>>(), [high]);
+        assert_eq!(set.intersection(ShardSet::ALL), set);
+        assert!(set.intersection(ShardSet::default()).is_empty());
         assert_eq!(ShardSet::ALL.iter().count(), 64);
         assert!(Shard::new(64).is_none());
     }

@@ -129,6 +129,21 @@ impl Agenda {
         }
     }
 
+    /// Takes `open_kfid` off the agenda. While it is being pulled, it keeps its slot until [`ended`](Self::ended).
+    pub(super) fn forget(&mut self, open_kfid: &OpenKfid) {
+        if !self.knows(open_kfid) {
+            return;
+        }
+        self.clear_alarm(open_kfid);
+        let account = self.account(open_kfid);
+        let state = account.state;
+        *account = Account::default();
+        match state {
+            State::Pulling(_) => account.state = state,
+            State::Idle | State::Queued(_) => drop(self.accounts.remove(open_kfid)),
+        }
+    }
+
     /// Lets `open_kfid` rest: no pull before `until`, and one then if it was asked for.
     pub(super) fn rest(&mut self, open_kfid: &OpenKfid, until: Instant) {
         self.account(open_kfid).rests_until = Some(until);
@@ -277,6 +292,26 @@ mod tests {
         assert_eq!(agenda.ring(until), std::slice::from_ref(&a));
         agenda.want(&a, Fare::Token, until);
         assert_eq!(agenda.next(), Some((a, Fare::Token)));
+    }
+
+    #[tokio::test]
+    async fn who_is_taken_off_has_no_turn_and_no_alarm_and_may_come_back() {
+        let (mut agenda, now, [a, b]) = (Agenda::new(2), Instant::now(), ids(["a", "b"]));
+        agenda.want(&a, Fare::Tokenless, now);
+        assert!(agenda.next().is_some());
+        agenda.want(&a, Fare::Token, now);
+        agenda.want(&b, Fare::Token, now);
+        agenda.set_alarm(&b, now);
+        for open_kfid in [&a, &b] {
+            agenda.forget(open_kfid);
+        }
+        assert!(agenda.next().is_none() && agenda.next_alarm().is_none());
+        agenda.want(&b, Fare::Tokenless, now);
+        assert_eq!(agenda.next(), None, "a is still being pulled without a token");
+        agenda.ended(&a);
+        agenda.wake(&a, now);
+        assert_eq!(agenda.next(), Some((b, Fare::Tokenless)), "and was not wanted since");
+        assert_eq!(agenda.next(), None);
     }
 
     #[tokio::test]

@@ -4,6 +4,9 @@
 //! pulled when, a `pull` fetches and commits its pages, and nothing before the commit has to survive a crash: at
 //! start, and on a slow timer, every known account is pulled as if it had been notified.
 //!
+//! Where several processes share a store, each pulls the accounts it holds. A callback may reach any of them: the
+//! wake-up is recorded, and whoever holds the account hears of it from the store.
+//!
 //! Source: <https://developer.work.weixin.qq.com/document/path/94670>
 
 use std::collections::HashMap;
@@ -19,11 +22,13 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::handler::Roster;
 use crate::id::AppName;
+use crate::lease::Leases;
 use crate::store::Store;
 
 mod agenda;
 mod deadline;
 mod floodgate;
+mod hearing;
 mod intake;
 mod pull;
 mod saving;
@@ -72,17 +77,20 @@ impl Default for Settings {
 /// Pulls the accounts of every application.
 #[derive(Debug)]
 pub struct Syncer {
+    store: Arc<dyn Store>,
     sources: HashMap<AppName, Arc<Source>>,
     floodgate: Arc<Floodgate>,
 }
 
 impl Syncer {
-    /// Will pull through `clients` into `store`, for the handlers of `roster`, as long as `marks` leave room.
+    /// Will pull what `leases` hold through `clients` into `store`, for the handlers of `roster`, as long as `marks` leave
+    /// room.
     #[must_use]
     pub fn new(
         clients: HashMap<AppName, (Client, Settings)>,
         store: &Arc<dyn Store>,
         roster: &Arc<Roster>,
+        leases: &Leases,
         clock: &Arc<dyn Clock>,
         marks: Marks,
     ) -> Self {
@@ -95,11 +103,13 @@ impl Syncer {
                 roster: Arc::clone(roster),
                 clock: Arc::clone(clock),
                 floodgate: Arc::clone(&floodgate),
+                leases: leases.clone(),
                 settings,
             };
             (app, Arc::new(source))
         };
         Self {
+            store: Arc::clone(store),
             sources: clients.into_iter().map(source).collect(),
             floodgate,
         }
@@ -117,13 +127,15 @@ impl Syncer {
         self.sources.get(app).map(|source| Arc::clone(&source.wake_ups))
     }
 
-    /// Pulls until `stop`, then lets the pages in hand commit.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Pulls until `stop`, then lets the pages in hand commit. Wake-ups are written down until `answered`: callbacks may
+    /// come until then, and where several processes share the store, another one acts on them.
+    pub async fn run(self, stop: CancellationToken, answered: CancellationToken) {
         let mut tasks = JoinSet::new();
         stop.run_until_cancelled(self.floodgate.look()).await;
         tasks.spawn(Arc::clone(&self.floodgate).watch(stop.clone()));
+        tasks.spawn(hearing::hear(self.store, self.sources.clone(), stop.clone()));
         for (app, source) in self.sources {
-            tasks.spawn(saving::save(Arc::clone(&source), stop.clone()));
+            tasks.spawn(saving::save(Arc::clone(&source), answered.clone()));
             tasks.spawn(Schedule::new(app, source).run(stop.clone()));
         }
         while let Some(ended) = tasks.join_next().await {

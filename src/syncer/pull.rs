@@ -14,6 +14,7 @@ use crate::api::{ApiError, Client, ErrCode, SyncMsg, SyncPage, TokenlessTurn};
 use crate::clock::Clock;
 use crate::handler::Roster;
 use crate::id::{AccountKey, CallbackToken};
+use crate::lease::{Leases, Title};
 use crate::metric;
 use crate::span;
 use crate::store::{Claim, Commit, Fence, Intake, Page, PageEnds, Store, StoreError};
@@ -32,6 +33,7 @@ pub(super) struct Source {
     pub(super) roster: Arc<Roster>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) floodgate: Arc<Floodgate>,
+    pub(super) leases: Leases,
     pub(super) settings: Settings,
 }
 
@@ -61,7 +63,7 @@ pub(super) enum End {
     Api(ApiError),
     /// The store failed.
     Store(StoreError),
-    /// The process is stopping.
+    /// The process is stopping, or the account is not its to pull any more.
     Stopped,
 }
 
@@ -91,6 +93,8 @@ enum Ticket {
 pub(super) struct Pull {
     pub(super) source: Arc<Source>,
     pub(super) account: AccountKey,
+    /// Kept until the last page is committed.
+    pub(super) title: Title,
     /// Kept from pull to pull: claiming costs a write.
     pub(super) claim: Option<Claim>,
     /// Messages asked for at once.
@@ -103,6 +107,8 @@ pub(super) struct Pull {
 /// What is left of a pull.
 pub(super) struct Ended {
     pub(super) account: AccountKey,
+    /// Under which it was pulled.
+    pub(super) under: Fence,
     pub(super) claim: Option<Claim>,
     /// Pages committed that brought the account on.
     pub(super) pages: u32,
@@ -110,7 +116,7 @@ pub(super) struct Ended {
 }
 
 impl Pull {
-    /// Pulls until the end of a turn. A page in hand is committed even if `stop` comes.
+    /// Pulls until the end of a turn. A page that has come is committed even if `stop` comes.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let span = tracing::info_span!(
             target: span::TARGET,
@@ -135,6 +141,7 @@ impl Pull {
         }
         Ended {
             account: self.account,
+            under: self.title.fence(),
             claim: self.claim,
             pages: self.pages,
             end,
@@ -146,6 +153,9 @@ impl Pull {
         for _ in 0..PAGES_PER_TURN {
             if self.source.floodgate.held().is_some() {
                 return Ok(End::Yielded);
+            }
+            if !self.title.stands() {
+                return Ok(End::Stopped);
             }
             let claim = self.claim().await?;
             let answers = self.source.wake_ups.number(&self.account.open_kfid);
@@ -185,7 +195,7 @@ impl Pull {
         let claim = self
             .source
             .store
-            .claim(&self.account, Fence::FIRST, self.source.clock.now())
+            .claim(&self.account, self.title.fence(), self.source.clock.now())
             .await
             .map_err(End::Store)?
             .ok_or(End::Superseded)?;
@@ -204,7 +214,12 @@ impl Pull {
             limit: self.limit,
         };
         loop {
-            let token = match self.ticket().await? {
+            let ticket = self.ticket().await?;
+            // That may have taken minutes.
+            if !self.title.stands() {
+                return Err(End::Stopped);
+            }
+            let token = match ticket {
                 Ticket::Token(token) => token,
                 Ticket::Turn(turn) => return client.sync_msg_in_turn(&tokenless, turn).await.map_err(End::Api),
             };

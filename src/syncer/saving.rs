@@ -1,6 +1,8 @@
 //! Writes wake-ups down for the next start, off the path of the callbacks' answers.
 //!
-//! They are only a hint whom to pull first, and with what token, so a store that fails costs nothing but a warning.
+//! For a process that has its store to itself they are only a hint whom to pull first, and with what token. Where
+//! several share it, whoever pulls the account learns of them there. Either way a store that fails costs no more than
+//! the time until the next poll, and a warning.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +58,13 @@ async fn write_down(source: &Source) -> Result<(), StoreError> {
     }
     let accounts: Vec<_> = unsaved.iter().map(|wake_up| wake_up.account.clone()).collect();
     match source.store.record_wake_ups(unsaved.clone()).await {
-        Ok(numbers) => source.wake_ups.saved(&accounts, &numbers),
+        Ok(numbers) => {
+            source.wake_ups.saved(&accounts, &numbers);
+            // The first of an account may have made it known: somebody has to take it.
+            if numbers.contains(&1) {
+                source.leases.seek();
+            }
+        }
         Err(error) => {
             source.wake_ups.not_saved(unsaved);
             return Err(error);

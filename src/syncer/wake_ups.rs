@@ -40,6 +40,13 @@ struct Entry {
     unsaved: Option<UnixMillis>,
     /// Number of the newest wake-up that is in the store.
     number: u64,
+    /// Number of the newest wake-up acted on, while the account is this process's to pull and others may record its
+    /// wake-ups as well.
+    acted: Option<u64>,
+    /// Is being written down: it has a number already, or will have in a moment, that is not known here.
+    saving: bool,
+    /// Newest number heard of meanwhile. It may be the one that is not known here.
+    heard: u64,
     /// Span of the newest callback, if anybody collects it.
     callback: Option<Span>,
 }
@@ -110,6 +117,44 @@ impl WakeUps {
         }
     }
 
+    /// `open_kfid` is this process's to pull from now on, among others that share the store. Its wake-ups up to `newest`
+    /// are acted on.
+    pub(super) fn take_up(&self, open_kfid: &OpenKfid, newest: u64) {
+        let mut told = self.told();
+        let entry = told.entries.entry(open_kfid.clone()).or_default();
+        entry.acted = Some(newest.max(entry.number));
+        entry.heard = 0;
+    }
+
+    /// `open_kfid` is somebody else's to pull.
+    pub(super) fn let_go(&self, open_kfid: &OpenKfid) {
+        if let Some(entry) = self.told().entries.get_mut(open_kfid) {
+            entry.acted = None;
+        }
+    }
+
+    /// The store tells of a wake-up, maybe one that another process recorded: `open_kfid` is woken unless it was acted on.
+    pub(super) fn hear(&self, open_kfid: &OpenKfid, wake_up: UnansweredWakeUp) {
+        let mut told = self.told();
+        let Told { entries, awake, .. } = &mut *told;
+        let Some(entry) = entries.get_mut(open_kfid).filter(|entry| entry.acted.is_some()) else {
+            return;
+        };
+        let UnansweredWakeUp { number, token, at } = wake_up;
+        entry.number = entry.number.max(number);
+        entry.heard = entry.heard.max(number);
+        if let Some(token) = token
+            && entry.token.as_ref().is_none_or(|(_, came)| *came < at)
+        {
+            entry.token = Some((token, at));
+        }
+        if !entry.saving && entry.has_missed(entry.heard) {
+            awake.insert(open_kfid.clone());
+            drop(told);
+            self.changed.send_replace(());
+        }
+    }
+
     /// Takes the accounts woken since the last time.
     pub(super) fn take_awake(&self) -> HashSet<OpenKfid> {
         std::mem::take(&mut self.told().awake)
@@ -154,6 +199,7 @@ impl WakeUps {
         let mut wake_ups = Vec::new();
         for (open_kfid, entry) in &mut self.told().entries {
             if let Some(at) = entry.unsaved.take() {
+                entry.saving = true;
                 // A token is as old as the callback that brought it, whatever came after.
                 let (token, at) = entry
                     .token
@@ -166,13 +212,30 @@ impl WakeUps {
         wake_ups
     }
 
-    /// The store gave `saved` these numbers.
+    /// The store gave `saved` these numbers. They grow by one: a gap means that somebody else recorded a wake-up before
+    /// ours, and maybe after we acted.
     pub(super) fn saved(&self, saved: &[AccountKey], numbers: &[u64]) {
         let mut told = self.told();
+        let Told { entries, awake, .. } = &mut *told;
+        let mut missed = false;
         for (account, number) in saved.iter().zip(numbers) {
-            if let Some(entry) = told.entries.get_mut(&account.open_kfid) {
-                entry.number = entry.number.max(*number);
+            let Some(entry) = entries.get_mut(&account.open_kfid) else {
+                continue;
+            };
+            entry.saving = false;
+            entry.number = entry.number.max(*number);
+            // Ours was acted on when it came.
+            entry.acted = entry
+                .acted
+                .map(|acted| if acted + 1 == *number { *number } else { acted });
+            if entry.has_missed(entry.heard.max(*number)) {
+                awake.insert(account.open_kfid.clone());
+                missed = true;
             }
+        }
+        drop(told);
+        if missed {
+            self.changed.send_replace(());
         }
     }
 
@@ -180,11 +243,9 @@ impl WakeUps {
     pub(super) fn not_saved(&self, wake_ups: Vec<WakeUp>) {
         let mut told = self.told();
         for wake_up in wake_ups {
-            told.entries
-                .entry(wake_up.account.open_kfid)
-                .or_default()
-                .unsaved
-                .get_or_insert(wake_up.at);
+            let entry = told.entries.entry(wake_up.account.open_kfid).or_default();
+            entry.saving = false;
+            entry.unsaved.get_or_insert(wake_up.at);
         }
     }
 
@@ -194,6 +255,15 @@ impl WakeUps {
 }
 
 impl Entry {
+    /// Whether a wake-up up to `number` was not acted on yet. It is from now on: whoever asks wakes the account.
+    fn has_missed(&mut self, number: u64) -> bool {
+        let missed = self.acted.is_some_and(|acted| acted < number);
+        if missed {
+            self.acted = Some(number);
+        }
+        missed
+    }
+
     fn wake(&mut self, token: Option<CallbackToken>, now: UnixMillis) {
         self.unsaved = Some(now);
         let current = Span::current();
@@ -251,6 +321,64 @@ mod tests {
         assert_eq!(board.number(&wk1), 0, "not known yet");
         board.saved(&[unsaved[0].account.clone()], &[7]);
         assert_eq!(board.number(&wk1), 7);
+    }
+
+    fn number(number: u64) -> UnansweredWakeUp {
+        UnansweredWakeUp {
+            number,
+            token: None,
+            at: UnixMillis(0),
+        }
+    }
+
+    /// One wake-up that came here and was written down as the number `saved`, while the store told of `heard`.
+    fn woken_again_after(saved: u64, heard_meanwhile: &[u64], heard_later: &[u64]) -> bool {
+        let (board, wk1) = board();
+        board.take_up(&wk1, 5);
+        board.wake(wk1.clone(), None, UnixMillis(1));
+        assert_eq!(board.take_awake().len(), 1);
+        let unsaved = board.take_unsaved();
+        heard_meanwhile
+            .iter()
+            .for_each(|heard| board.hear(&wk1, number(*heard)));
+        assert!(board.take_awake().is_empty(), "it may be ours");
+        board.saved(&[unsaved[0].account.clone()], &[saved]);
+        heard_later.iter().for_each(|heard| board.hear(&wk1, number(*heard)));
+        !board.take_awake().is_empty()
+    }
+
+    #[test]
+    fn a_wake_up_of_our_own_is_not_acted_on_again_when_the_store_tells_of_it() {
+        assert!(!woken_again_after(6, &[], &[]));
+        assert!(!woken_again_after(6, &[6], &[6]));
+        assert!(!woken_again_after(6, &[5], &[6, 6]));
+    }
+
+    #[test]
+    fn a_wake_up_that_somebody_else_recorded_is_acted_on_before_or_after_ours() {
+        assert!(woken_again_after(7, &[], &[]), "a gap");
+        assert!(woken_again_after(6, &[7], &[]));
+        assert!(woken_again_after(6, &[], &[7]));
+    }
+
+    #[test]
+    fn a_wake_up_that_the_store_tells_of_is_acted_on_once_and_only_by_the_owner() {
+        let (board, wk1) = board();
+        board.know(&wk1);
+        board.hear(&wk1, number(3));
+        assert!(board.take_awake().is_empty(), "somebody else pulls it");
+        board.take_up(&wk1, 3);
+        board.hear(&wk1, number(3));
+        assert!(board.take_awake().is_empty(), "it was taken up with that");
+        board.hear(&wk1, number(4));
+        board.hear(&wk1, number(4));
+        assert_eq!(board.take_awake().len(), 1);
+        board.hear(&wk1, number(4));
+        assert!(board.take_awake().is_empty());
+        assert_eq!(board.number(&wk1), 4, "a page asked for from now on answers it");
+        board.let_go(&wk1);
+        board.hear(&wk1, number(5));
+        assert!(board.take_awake().is_empty());
     }
 
     #[test]

@@ -34,6 +34,25 @@ pub(crate) struct Front {
 impl Front {
     /// Starts one before `upstream`, with the config of `deploy/` but for the lines that contain `without`.
     pub(crate) fn start(kind: Kind, upstream: SocketAddr, without: &[&str]) -> Self {
+        Self::before(upstream, |folder, place| match kind {
+            Kind::Nginx => {
+                let server = ("127.0.0.1:8080", upstream.to_string());
+                nginx(folder, place, "nginx.conf", &[server], without)
+            }
+            Kind::Caddy => caddy(folder, place, without),
+        })
+    }
+
+    /// Starts nginx before two replicas, with the config of `deploy/replicas/`.
+    pub(crate) fn before_replicas(replicas: [SocketAddr; 2]) -> Self {
+        let [one, two] = replicas.map(|replica| replica.to_string());
+        let servers = [("replica-1:8080", one), ("replica-2:8080", two)];
+        Self::before(replicas[0], |folder, place| {
+            nginx(folder, place, "replicas/nginx.conf", &servers, &[])
+        })
+    }
+
+    fn before(upstream: SocketAddr, command: impl FnOnce(&Path, &Place) -> Command) -> Self {
         let folder = TempDir::new().expect("a folder");
         let address = debian::free_address();
         let certified = rcgen::generate_simple_self_signed([address.ip().to_string()]).expect("a certificate");
@@ -48,10 +67,7 @@ impl Front {
             certificate: pem.display().to_string(),
             key: key.display().to_string(),
         };
-        let command = match kind {
-            Kind::Nginx => nginx(folder.path(), &place, without),
-            Kind::Caddy => caddy(folder.path(), &place, without),
-        };
+        let command = command(folder.path(), &place);
         Self {
             address,
             upstream,
@@ -109,15 +125,15 @@ fn adapted(name: &str, without: &[&str], changes: &[(&str, String)]) -> String {
     text
 }
 
-fn nginx(folder: &Path, place: &Place, without: &[&str]) -> Command {
-    let changes = [
-        ("127.0.0.1:8080", place.upstream.to_string()),
+/// nginx with the site of `name`, where each of `servers` stands for an address of ours.
+fn nginx(folder: &Path, place: &Place, name: &str, servers: &[(&str, String)], without: &[&str]) -> Command {
+    let ours = [
         ("listen 443", format!("listen {}", place.address)),
         ("kf.example.com;", format!("{};", place.address.ip())),
         ("/etc/ssl/kf.example.com/fullchain.pem", place.certificate.clone()),
         ("/etc/ssl/kf.example.com/privkey.pem", place.key.clone()),
     ];
-    let site = adapted("nginx.conf", without, &changes);
+    let site = adapted(name, without, &[servers, &ours].concat());
     fs::write(folder.join("site.conf"), site).expect("it can be written");
     // What /etc/nginx/nginx.conf is to a machine that has nothing else to serve.
     let main = "daemon off; pid nginx.pid; error_log stderr; events {} http {

@@ -1,6 +1,7 @@
 //! Real nginx and real Caddy before the real binary, with TLS: what gets through, and what a restart costs.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +149,40 @@ async fn nginx_asks_again_when_the_server_hangs_up_twice() {
     let alone = ["proxy_next_upstream error"];
     let statuses = callbacks_to_one_that_hangs_up(Kind::Nginx, HangsUp::OnTwoOfThreeConnections, &alone).await;
     assert_eq!(statuses, [502, 502, 200, 502]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_asks_the_other_replica_when_one_is_gone_or_too_busy() {
+    let well = answering("200 OK").await;
+    let busy = answering("503 Service Unavailable").await;
+    let gone = debian::free_address();
+    let callbacks = |replicas| {
+        let front = Front::before_replicas(replicas);
+        [(); 4].map(|()| front.curl("/callback/main", &["--data-binary", "<xml/>"]).0)
+    };
+    for other in [gone, busy] {
+        assert_eq!(callbacks([other, well]), [200; 4]);
+        assert_eq!(callbacks([well, other]), [200; 4]);
+    }
+    assert_eq!(callbacks([gone, gone]), [502; 4]);
+}
+
+/// Where every request is answered with `status`.
+async fn answering(status: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                if read_request(&mut stream).await {
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    address
 }
 
 /// When a server closes the connection instead of answering a request.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
 
-use crate::store::{Lane, Pending, Seq};
+use crate::store::{Lane, Pending, Seq, ShardSet};
 
 #[cfg(test)]
 mod tests;
@@ -163,6 +163,22 @@ impl Lanes {
         self.release(lane);
         self.put(delivery, due);
         self.settle(lane, now);
+    }
+
+    /// Forgets what waits of `shards`. What runs, and what ended and is not recorded yet, must still not be taken in again.
+    pub(crate) fn evict(&mut self, shards: ShardSet) {
+        self.lanes.retain(|lane, queue| {
+            if !shards.contains(lane.shard()) {
+                return true;
+            }
+            for (seq, Held { delivery, .. }) in std::mem::take(&mut queue.waiting) {
+                self.held.remove(&seq);
+                self.waiting -= 1;
+                self.waiting_bytes -= delivery.letter.body.get().len();
+            }
+            queue.urgent = 0;
+            queue.state == State::Running
+        });
     }
 
     /// The end of `seq` is durable: were it read again, it would be owed again.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{MAX_UNRECORDED, Runner};
 use crate::dispatcher::breaker::{Failure, Gate, Trial};
 use crate::dispatcher::crew::Ended;
+use crate::lease::Title;
 use crate::metric;
 use crate::store::Pending;
 
@@ -17,6 +18,8 @@ const LENIENCE: Duration = Duration::from_secs(1);
 /// An attempt under way.
 pub(super) struct Running {
     pub(super) delivery: Pending,
+    /// Under which it was started.
+    pub(super) title: Title,
     pub(super) trial: Trial,
     deadline: Instant,
     /// Has outlived its deadline, which the breaker knows.
@@ -32,7 +35,10 @@ impl Runner {
                 return;
             }
             let Some(delivery) = self.lanes.next(now) else { return };
-            self.start_attempt(delivery, now);
+            match self.estate.title(delivery.lane.shard()) {
+                Some(title) => self.start_attempt(delivery, title, now),
+                None => self.put_aside(delivery.lane, delivery.seq),
+            }
         }
     }
 
@@ -41,16 +47,21 @@ impl Runner {
         self.running.len() < concurrency && self.unrecorded.len() < MAX_UNRECORDED
     }
 
-    fn start_attempt(&mut self, delivery: Pending, now: Instant) {
-        let (member, letter) = (self.member.clone(), Arc::clone(&delivery.letter));
+    fn start_attempt(&mut self, delivery: Pending, title: Title, now: Instant) {
+        let (member, letter, right) = (self.member.clone(), Arc::clone(&delivery.letter), title.clone());
         let number = delivery.attempts.saturating_add(1);
         let attempt = async move {
+            // It may have waited for its thread, or the whole process may have been stopped meanwhile.
+            if !right.stands() {
+                return None;
+            }
             let registration = member.registration();
-            registration.attempt(&letter.account, letter.message(), number).await
+            Some(registration.attempt(&letter.account, letter.message(), number).await)
         };
         self.crew.start(delivery.seq, attempt);
         let running = Running {
             delivery,
+            title,
             trial: self.breaker.started(),
             deadline: self.member.registration().deadline(now),
             overdue: false,
@@ -61,8 +72,15 @@ impl Runner {
     /// Takes attempts that ended.
     pub(super) fn take_ended(&mut self, ended: Vec<Ended>) {
         for (seq, attempt) in ended {
-            if let Some(running) = self.running.remove(&seq) {
-                self.conclude(running, attempt);
+            let Some(running) = self.running.remove(&seq) else {
+                continue;
+            };
+            match attempt {
+                Some(attempt) => self.conclude(running, attempt),
+                None => {
+                    self.breaker.skipped(running.trial);
+                    self.put_aside(running.delivery.lane, seq);
+                }
             }
         }
     }

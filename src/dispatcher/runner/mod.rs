@@ -16,14 +16,20 @@ use super::{DispatcherError, Settings};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::handler::Member;
-use crate::store::{Finish, Seq, Store, StoreError, Verdict};
+use crate::lease::Leases;
+use crate::metric;
+use crate::store::{Seq, ShardSet, Store};
 
 mod attempts;
+mod estate;
 mod reading;
+mod recording;
 mod verdict;
 
 use attempts::Running;
+use estate::Estate;
 use reading::{Failed, Reading};
+use recording::{Recorded, StoreClosed, Unrecorded, record};
 
 /// How often replayed dead letters, urgent deliveries in the backlog, and attempts that block their threads are looked
 /// for.
@@ -44,6 +50,7 @@ pub(super) struct Runner {
     grace: Duration,
     lanes: Lanes,
     shards: Shards,
+    estate: Estate,
     breaker: Breaker,
     crew: Crew,
     /// What the crew is at.
@@ -51,8 +58,10 @@ pub(super) struct Runner {
     reading: Pause<Result<Reading, Failed>>,
     read_failures: u32,
     read_not_before: Instant,
-    unrecorded: Vec<Finish>,
-    recording: Pause<Result<Vec<Seq>, StoreClosed>>,
+    unrecorded: Unrecorded,
+    recording: Pause<Result<Recorded, StoreClosed>>,
+    /// Shards of what is being recorded.
+    being_recorded: ShardSet,
     /// Nothing can be recorded any more.
     closed: bool,
     /// Recorded while a read was under way, which may yet bring them back: forgotten when it is over.
@@ -71,6 +80,7 @@ impl Runner {
     pub(super) fn new(
         store: Arc<dyn Store>,
         member: Member,
+        leases: &Leases,
         clock: Arc<dyn Clock>,
         settings: &Settings,
     ) -> Result<Self, DispatcherError> {
@@ -91,14 +101,16 @@ impl Runner {
         Ok(Self {
             lanes: Lanes::new(window),
             shards: Shards::new(),
+            estate: Estate::of(leases),
             breaker: Breaker::new(policy.probe_min, policy.probe_max),
             crew,
             running: HashMap::new(),
             reading: None,
             read_failures: 0,
             read_not_before: Instant::now(),
-            unrecorded: Vec::new(),
+            unrecorded: Unrecorded::default(),
             recording: None,
+            being_recorded: ShardSet::default(),
             closed: false,
             recorded: Vec::new(),
             replays: None,
@@ -116,10 +128,13 @@ impl Runner {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         self.show_breaker();
         let news = self.store.news();
+        let is_shared = self.estate.is_shared();
+        self.take_holdings();
         // The first read is for whoever has waited longest.
         let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() && !self.closed {
+            self.enter_shards();
             self.start_attempts();
             self.start_reading();
             self.start_recording();
@@ -130,6 +145,7 @@ impl Runner {
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 reading = wait(&mut self.reading) => self.take_reading(reading),
                 shards = news.next() => self.shards.news(shards),
+                () = self.estate.changed(), if is_shared => self.take_holdings(),
                 _ = look.tick() => {
                     self.check_replays = true;
                     self.check_urgent = true;
@@ -143,6 +159,8 @@ impl Runner {
 
     /// Waits for what is running, up to the grace, and records it.
     async fn finish(mut self) {
+        // What nothing runs in can be handed over at once.
+        self.estate.clear();
         let grace_ends = Instant::now() + self.grace;
         while !self.running.is_empty() {
             self.start_recording();
@@ -167,14 +185,19 @@ impl Runner {
     /// Starts writing down verdicts if there are any and no others are being written.
     fn start_recording(&mut self) {
         if self.recording.is_none() && !self.unrecorded.is_empty() {
-            let finished = std::mem::take(&mut self.unrecorded);
-            self.recording = Some(Box::pin(record(Arc::clone(&self.store), finished)));
+            let unrecorded = std::mem::take(&mut self.unrecorded);
+            self.being_recorded = unrecorded.shards();
+            self.recording = Some(Box::pin(record(Arc::clone(&self.store), unrecorded)));
         }
     }
 
-    fn take_recorded(&mut self, recorded: Result<Vec<Seq>, StoreClosed>) {
+    fn take_recorded(&mut self, recorded: Result<Recorded, StoreClosed>) {
+        self.being_recorded = ShardSet::default();
         match recorded {
-            Ok(mut recorded) => self.recorded.append(&mut recorded),
+            Ok(Recorded { mut over, refused }) => {
+                self.recorded.append(&mut over);
+                self.count_refused(refused);
+            }
             // Whatever was handed out now would be handed out again after a restart.
             Err(StoreClosed) => {
                 let handler = self.member.name();
@@ -185,6 +208,15 @@ impl Runner {
         self.rewind |= std::mem::take(&mut self.replayed_meanwhile);
         if self.reading.is_none() {
             self.forget_recorded();
+        }
+    }
+
+    /// No error: whoever has the shard now tries those messages in their turn.
+    fn count_refused(&self, refused: u64) {
+        if refused > 0 {
+            let handler = self.member.name();
+            tracing::info!(%handler, refused, "outcomes came too late: another replica has their shards");
+            metrics::counter!(metric::OUTCOMES_REFUSED, "handler" => handler.to_string()).increment(refused);
         }
     }
 
@@ -220,31 +252,4 @@ async fn wait<T>(pause: &mut Pause<T>) -> T {
     let value = future.await;
     *pause = None;
     value
-}
-
-/// The store takes nothing any more.
-struct StoreClosed;
-
-/// Writes `finished` down, however long the store takes. Returns those that are over.
-async fn record(store: Arc<dyn Store>, finished: Vec<Finish>) -> Result<Vec<Seq>, StoreClosed> {
-    let mut failures = 0;
-    loop {
-        match store.finish(finished.clone()).await {
-            Ok(_) => break,
-            Err(StoreError::Closed) => return Err(StoreClosed),
-            Err(error) => {
-                failures += 1;
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot record outcomes, will try again"
-                );
-                let wait = STORE_BACKOFF.wait(failures, &mut rand::rng());
-                tokio::time::sleep(wait).await;
-            }
-        }
-    }
-    let over = finished
-        .into_iter()
-        .filter(|finish| !matches!(finish.verdict, Verdict::Retry { .. }));
-    Ok(over.map(|finish| finish.seq).collect())
 }

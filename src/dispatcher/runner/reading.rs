@@ -86,12 +86,22 @@ impl Runner {
         let now = Instant::now();
         let wall = self.clock.now();
         let due = |delivery: &Pending| now + delivery.due.since(wall);
+        let stale = self.estate.take_stale();
+        let forget_stale = |rows: &mut Vec<Pending>| {
+            if !stale.is_empty() {
+                rows.retain(|row| !stale.contains(row.lane.shard()));
+            }
+        };
         match reading {
-            Ok(Reading::Pending(asked, rows)) => self.shards.take(&asked, rows, |row| {
-                let due = due(&row);
-                self.lanes.offer(row, due, now)
-            }),
-            Ok(Reading::Urgent(rows)) => {
+            Ok(Reading::Pending(asked, mut rows)) => {
+                forget_stale(&mut rows);
+                self.shards.take(&asked, rows, |row| {
+                    let due = due(&row);
+                    self.lanes.offer(row, due, now)
+                });
+            }
+            Ok(Reading::Urgent(mut rows)) => {
+                forget_stale(&mut rows);
                 self.shards.take_urgent(&rows);
                 for row in rows.into_iter().filter(|row| !self.shards.overflows(row.lane)) {
                     let due = due(&row);

@@ -6,7 +6,7 @@ use super::{Runner, Running};
 use crate::dispatcher::breaker::Failure;
 use crate::handler::Attempt;
 use crate::metric;
-use crate::store::{Fence, Finish, Pending, Verdict};
+use crate::store::{Finish, Pending, Verdict};
 
 impl Runner {
     /// Decides what becomes of a delivery, lets its lane go on, and notes the verdict for the store.
@@ -18,8 +18,10 @@ impl Runner {
         if was_open != self.breaker.is_open() {
             self.breaker_changed();
         }
+        let (lane, under) = (delivery.lane, running.title.fence());
+        let is_held = self.estate.fence(shard) == Some(under);
         match &verdict {
-            Verdict::Retry { attempts, due } => {
+            Verdict::Retry { attempts, due } if is_held => {
                 let (attempts, due) = (*attempts, now + due.since(self.clock.now()));
                 let delivery = Pending {
                     attempts,
@@ -27,15 +29,18 @@ impl Runner {
                 };
                 self.lanes.try_again(delivery, due, now);
             }
-            Verdict::Done | Verdict::Dead { .. } => self.lanes.finished(delivery.lane, now),
+            // Somebody else decides what comes after it; or this process does, once it has read what became of it.
+            Verdict::Retry { .. } | Verdict::Dead { .. } if !is_held => self.put_aside(lane, seq),
+            _ => self.lanes.finished(lane, now),
         }
-        self.unrecorded.push(Finish {
+        let finish = Finish {
             handler,
             shard,
             seq,
-            under: Fence::FIRST,
+            under,
             verdict,
-        });
+        };
+        self.unrecorded.push(finish, running.title);
     }
 
     fn judge(&mut self, running: &Running, attempt: Attempt, now: Instant) -> Verdict {

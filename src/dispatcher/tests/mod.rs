@@ -13,6 +13,7 @@ use super::{Dispatcher, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::handler::{Handler, Registration, Roster};
 use crate::id::{AccountKey, AppName, HandlerName, Msgid, OpenKfid};
+use crate::lease::Leases;
 use crate::message::Message;
 use crate::store::{self, Claim, Commit, DeadSelect, Fence, HandlerId, Lane, NewMessage, Page, PageEnds, Store};
 
@@ -95,7 +96,7 @@ impl House {
     fn open(&self, settings: Settings) -> Running {
         let stop = CancellationToken::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let dispatcher = Dispatcher::new(&self.store, &self.roster, &clock, &settings).unwrap();
+        let dispatcher = Dispatcher::new(&self.store, &self.roster, &Leases::sole(), &clock, &settings).unwrap();
         Running {
             task: tokio::spawn(dispatcher.run(stop.clone())),
             stop,

@@ -11,7 +11,7 @@ use tokio_postgres::types::Type;
 use super::failure::Failure;
 use super::link::Link;
 use super::row::{self, get};
-use crate::store::{Fence, Lease, Quota, Right, Tenure};
+use crate::store::{Census, Fence, Lease, Quota, Right, Tenure};
 
 fn millis(term: Duration) -> i64 {
     i64::try_from(term.as_millis()).unwrap_or(i64::MAX)
@@ -111,6 +111,26 @@ pub(super) async fn take(link: &Link, owner: &str, most: Quota, term: Duration) 
         (&limit(most.shards) as _, Type::INT8),
     ];
     leases(&link.all_once(TAKE, &params).await?, 0)
+}
+
+/// What ran out for this process itself comes back with its next renewal, and is nothing to take.
+const CENSUS: &str = "
+    SELECT 1 + (SELECT count(*) FROM replica WHERE owner <> $1 AND until > clock_timestamp()), count(*),
+        count(*) FILTER (WHERE lease_until < clock_timestamp() AND lease_owner IS DISTINCT FROM $1),
+        (SELECT count(*) FROM shard WHERE until < clock_timestamp() AND owner IS DISTINCT FROM $1)
+    FROM account";
+
+pub(super) async fn census(link: &Link, owner: &str) -> Result<Census, Failure> {
+    let row = link.ask_one(CENSUS, &[(&owner, Type::TEXT)]).await?;
+    let count = |column| Ok::<_, Failure>(usize::try_from(row::count(&row, column)?).unwrap_or(usize::MAX));
+    Ok(Census {
+        replicas: count(0)?,
+        accounts: count(1)?,
+        vacant: Quota {
+            pulls: count(2)?,
+            shards: count(3)?,
+        },
+    })
 }
 
 /// Others hear of it with the commit.

@@ -19,9 +19,9 @@ use self::connector::Connector;
 use self::link::Link;
 use self::signal::{CHANNEL, Cry, Happened, Signals};
 use super::{
-    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Durability, Fence, Finish, HandlerId, Lane,
-    Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, Store, StoreError, Tenure,
-    WakeUp,
+    AccountState, Backlog, Blanked, Census, Claim, Commit, DeadLetter, DeadSelect, Durability, Fence, Finish,
+    HandlerId, Lane, Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, Store,
+    StoreError, Tenure, WakeUp,
 };
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName, Msgid};
@@ -226,6 +226,10 @@ impl Shared for PostgresStore {
 
     async fn take(&self, most: Quota, term: std::time::Duration) -> Result<Vec<Lease>, StoreError> {
         Ok(lease::take(&self.link, self.signals.owner(), most, term).await?)
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        Ok(lease::census(&self.link, self.signals.owner()).await?)
     }
 
     async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError> {

@@ -20,6 +20,7 @@ use crate::backoff::Backoff;
 use crate::clock::{Clock, ManualClock, UnixMillis};
 use crate::handler::{LogHandler, Registration, Roster};
 use crate::id::{AccountKey, AppName, CallbackToken, CorpId, HandlerName, OpenKfid};
+use crate::lease::Leases;
 use crate::store::{self, Fence, Store};
 
 mod back_pressure;
@@ -150,12 +151,12 @@ impl House {
         let client = api::Client::new(settings.api, Arc::clone(&clock)).unwrap();
         let clients = HashMap::from([(app(), (client, settings.sync))]);
         let store: Arc<dyn Store> = Arc::<Watched>::clone(&self.store);
-        let syncer = Syncer::new(clients, &store, &self.roster, &clock, settings.marks);
+        let syncer = Syncer::new(clients, &store, &self.roster, &Leases::sole(), &clock, settings.marks);
         let wake_ups = syncer.wake_ups(&app()).unwrap();
         let (stop, held) = (CancellationToken::new(), syncer.held());
         Running {
             held,
-            task: tokio::spawn(syncer.run(stop.clone())),
+            task: tokio::spawn(syncer.run(stop.clone(), stop.clone())),
             stop,
             wake_ups,
         }

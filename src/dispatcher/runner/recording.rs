@@ -1,0 +1,77 @@
+//! Writes down how attempts ended.
+
+use std::sync::Arc;
+
+use super::STORE_BACKOFF;
+use crate::lease::Title;
+use crate::store::{Finish, Seq, ShardSet, Store, StoreError, Verdict};
+
+/// Outcomes that wait to be written down, with the titles they were reached under: the shards must not be handed over
+/// before.
+#[derive(Default)]
+pub(super) struct Unrecorded {
+    finished: Vec<Finish>,
+    titles: Vec<Title>,
+    shards: ShardSet,
+}
+
+impl Unrecorded {
+    pub(super) fn push(&mut self, finish: Finish, title: Title) {
+        self.shards.insert(finish.shard);
+        self.finished.push(finish);
+        self.titles.push(title);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.finished.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.finished.is_empty()
+    }
+
+    /// Shards they are of.
+    pub(super) fn shards(&self) -> ShardSet {
+        self.shards
+    }
+}
+
+/// Outcomes that were written down.
+pub(super) struct Recorded {
+    /// Deliveries that are over.
+    pub(super) over: Vec<Seq>,
+    /// How many the store refused, because somebody else has taken their shard since.
+    pub(super) refused: u64,
+}
+
+/// The store takes nothing any more.
+pub(super) struct StoreClosed;
+
+/// Writes outcomes down, however long the store takes.
+pub(super) async fn record(store: Arc<dyn Store>, unrecorded: Unrecorded) -> Result<Recorded, StoreClosed> {
+    let Unrecorded { finished, titles, .. } = unrecorded;
+    let mut failures = 0;
+    let refused = loop {
+        match store.finish(finished.clone()).await {
+            Ok(refused) => break refused,
+            Err(StoreError::Closed) => return Err(StoreClosed),
+            Err(error) => {
+                failures += 1;
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot record outcomes, will try again"
+                );
+                let wait = STORE_BACKOFF.wait(failures, &mut rand::rng());
+                tokio::time::sleep(wait).await;
+            }
+        }
+    };
+    drop(titles);
+    let over = finished
+        .into_iter()
+        .filter(|finish| !matches!(finish.verdict, Verdict::Retry { .. }));
+    Ok(Recorded {
+        over: over.map(|finish| finish.seq).collect(),
+        refused,
+    })
+}
