@@ -79,11 +79,7 @@ impl Builder {
         }
         refuse_shared_names(&handlers)?;
         let marks = marks(&config.store, &config.sync);
-        let store = store::open(&store::Settings {
-            durability: config.store.durability,
-            ..store::Settings::new(config.store.url)
-        })
-        .await?;
+        let store = store::open(&config.store.settings()).await?;
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
 

@@ -12,7 +12,7 @@ use wecom_kf::app;
 use wecom_kf::clock::SystemClock;
 use wecom_kf::config::{App, Config, Handler, HandlerKind};
 use wecom_kf::handler::forward::Reach;
-use wecom_kf::store::{self, Backlog};
+use wecom_kf::store::{self, Backlog, StoreError};
 
 /// Prints findings, and remembers whether any was bad.
 struct Report {
@@ -96,7 +96,7 @@ async fn check_store(config: &Config, report: &mut Report) {
         };
     }
     let looked = async {
-        let store = store::open_operator(&store::Settings::new(url)).await?;
+        let store = store::open_operator(&config.store.settings()).await?;
         store.check().await?;
         store.backlog().await
     };
@@ -117,6 +117,12 @@ async fn check_store(config: &Config, report: &mut Report) {
                     &format!("{pending} messages wait for {handler}, which is not in the config: wecom-kf retire {handler} forgets them"),
                 );
             }
+        }
+        Err(StoreError::Absent { url }) => {
+            report.note(
+                "store",
+                &format!("{url} can be reached, and has no tables yet: the first start makes them"),
+            );
         }
         Err(error) => report.bad("store", &chain(&error)),
     }

@@ -133,7 +133,7 @@ fn unknown(id: &DeadId) -> anyhow::Error {
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Config { store, handlers, .. } = options.config.load()?;
     super::runtime()?.block_on(async {
-        let store = store::open_operator(&store::Settings::new(store.url)).await?;
+        let store = store::open_operator(&store.settings()).await?;
         match options.action {
             Action::List { handler, limit } => {
                 for letter in store.dead_letters(DeadSelect { handler, seq: None }, limit).await? {

@@ -29,7 +29,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if config.handlers.iter().any(|handler| handler.name == *name) {
         bail!("handler {name} is in the config: take it out and restart the server first");
     }
-    let settings = store::Settings::new(config.store.url);
+    let settings = config.store.settings();
     super::runtime()?.block_on(async {
         let store = store::open_operator(&settings).await?;
         let backlog = store.backlog().await?;

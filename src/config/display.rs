@@ -40,6 +40,14 @@ impl Display for Config {
 
         writeln!(f, "\n[store]")?;
         text(f, "url", &store.url)?;
+        if store.password.is_some() {
+            text(f, "password", "***")?;
+        }
+        if let Some(ca) = &store.ca {
+            text(f, "ca_file", &ca.path)?;
+        }
+        bare(f, "connections", store.connections)?;
+        duration(f, "lease", store.lease)?;
         duration(f, "retention", store.retention)?;
         if let Some(body_retention) = store.body_retention {
             duration(f, "body_retention", body_retention)?;

@@ -173,7 +173,8 @@ fn ca(path: String, url: Option<&Url>, section: &mut Section<'_>) -> Option<Ca> 
     }
 }
 
-fn read(path: &str) -> io::Result<Vec<u8>> {
+/// Reads a file of certificates.
+pub(super) fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST_CA_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -20,7 +20,7 @@ use crate::callback::KeyPair;
 use crate::handler::{Filter, Policy};
 use crate::http::GatewayKey;
 use crate::id::{AppName, CorpId, HandlerName};
-use crate::store::Durability;
+use crate::store::{Authorities, Durability};
 use crate::telemetry;
 
 mod app;
@@ -38,6 +38,7 @@ mod secret;
 mod section;
 mod server;
 mod size;
+mod store;
 mod sync;
 
 #[cfg(test)]
@@ -86,11 +87,20 @@ pub struct Server {
 }
 
 /// Section `[store]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Store {
-    /// Which store, and where: `sqlite://` and a path, relative to the working directory unless it begins with `/`.
+    /// Which store, and where: `sqlite://` and a path, relative to the working directory unless it begins with `/`; or
+    /// `postgres://user@host/database`, without a password.
     pub url: String,
+    /// Password for a database.
+    pub password: Option<SecretString>,
+    /// Who vouches for a database server; the authorities of this machine if `None`.
+    pub ca: Option<StoreCa>,
+    /// Connections to a database at once, beside one that listens. At least 2.
+    pub connections: usize,
+    /// How long a process that shares the store keeps what it holds without a word: 3 s to 10 min.
+    pub lease: Duration,
     /// Age at which handled messages are deleted. At least 96 h: WeCom repeats its history for three days, and what
     /// was forgotten would be taken for new.
     pub retention: Duration,
@@ -102,6 +112,16 @@ pub struct Store {
     pub min_free: u64,
     /// Deliveries owed, of all handlers together, above which nothing is pulled. At least 1.
     pub max_backlog: u64,
+}
+
+/// Authorities that alone are believed when they vouch for a database server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoreCa {
+    /// File they were read from.
+    pub path: String,
+    /// What stood in it.
+    pub authorities: Authorities,
 }
 
 /// One entry of `[[apps]]`.

@@ -44,6 +44,10 @@ pub(super) struct Log {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) ca_file: Option<String>,
+    pub(super) connections: Option<i64>,
+    pub(super) lease: Option<Span>,
     pub(super) retention: Option<Span>,
     pub(super) body_retention: Option<Span>,
     pub(super) durability: Option<String>,

@@ -8,7 +8,7 @@ use super::environment::Overlay;
 use super::findings::{ConfigError, Findings, did_you_mean};
 use super::raw::{self, RawConfig};
 use super::section::Section;
-use super::{Config, Environment, app, gateway, handler, server, sync};
+use super::{Config, Environment, app, gateway, handler, server, store, sync};
 
 /// Wrong keys told at once. A file with more is another kind of file.
 const MOST_WRONG_KEYS: usize = 30;
@@ -138,7 +138,7 @@ fn meaning(raw: RawConfig, environment: &Environment, findings: &mut Findings) -
     let mut root = Section::root(environment, findings);
     let server = server::server(&raw.server.unwrap_or_default(), &mut root.at("server"));
     let log = server::log(&raw.log.unwrap_or_default(), &mut root.at("log"));
-    let store = server::store(&raw.store.unwrap_or_default(), &mut root.at("store"));
+    let store = store::store(raw.store.unwrap_or_default(), &mut root.at("store"));
     let apps = app::apps(apps, &mut root);
     let sync = sync::sync(&raw.sync.unwrap_or_default(), &mut root.at("sync"));
     let handlers = handler::handlers(raw.handlers.unwrap_or_default(), &app_names, &mut root);

@@ -1,13 +1,10 @@
-//! Sections `[server]`, `[log]` and `[store]`.
+//! Sections `[server]` and `[log]`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
+use super::Server;
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
-use super::size::Size;
-use super::{Server, Store};
-use crate::store::Durability;
 use crate::telemetry::{self, Filter, LogFormat};
 
 const LISTEN: &str = "0.0.0.0:8080";
@@ -16,17 +13,6 @@ const MAX_CONNECTIONS: i64 = 4096;
 const SHUTDOWN_GRACE: Span = Span::secs(25);
 const LEVEL: &str = "info";
 const FORMAT: &str = "text";
-const STORE_URL: &str = "sqlite://data/wecom-kf.db";
-const RETENTION: Span = Span::hours(7 * 24);
-const DURABILITY: &str = "full";
-const MIN_FREE: Size = Size(1 << 30);
-const MAX_BACKLOG: i64 = 5_000_000;
-
-/// More than any disk holds.
-const MOST_BACKLOG: u64 = 1_000_000_000_000;
-
-/// WeCom keeps three days of history and repeats it when a cursor is lost; a day on top for clocks and outages.
-const LEAST_RETENTION: Duration = Duration::from_secs(96 * 60 * 60);
 
 pub(super) fn server(raw: &raw::Server, section: &mut Section<'_>) -> Option<Server> {
     let listen = address("listen", raw.listen.as_deref().unwrap_or(LISTEN), section);
@@ -114,61 +100,4 @@ pub(super) fn log(raw: &raw::Log, section: &mut Section<'_>) -> Option<telemetry
             None => None,
         },
     })
-}
-
-pub(super) fn store(raw: &raw::Store, section: &mut Section<'_>) -> Option<Store> {
-    let url = store_url(raw.url.as_deref().unwrap_or(STORE_URL), section);
-    let retention = section.duration(
-        "retention",
-        raw.retention.unwrap_or(RETENTION),
-        LEAST_RETENTION..=LONGEST,
-    );
-    let durabilities = [("full", Durability::Full), ("relaxed", Durability::Relaxed)];
-    let durability = section.choice(
-        "durability",
-        raw.durability.as_deref().unwrap_or(DURABILITY),
-        &durabilities,
-    );
-    let max_backlog = section.number("max_backlog", raw.max_backlog.unwrap_or(MAX_BACKLOG), 1..=MOST_BACKLOG);
-    let body_retention = raw
-        .body_retention
-        .map(|span| section.duration("body_retention", span, SHORTEST..=LONGEST));
-    if let (Some(retention), Some(Some(of_bodies))) = (retention, body_retention)
-        && of_bodies > retention
-    {
-        section.wrong(
-            "body_retention",
-            format!(
-                "must be at most retention ({}), but is {}",
-                humantime::format_duration(retention),
-                humantime::format_duration(of_bodies)
-            ),
-        );
-    }
-    Some(Store {
-        url: url?,
-        retention: retention?,
-        body_retention: match body_retention {
-            Some(span) => Some(span?),
-            None => None,
-        },
-        durability: durability?,
-        min_free: raw.min_free.unwrap_or(MIN_FREE).0,
-        max_backlog: max_backlog?,
-    })
-}
-
-/// Nothing of a wrong address but its scheme is repeated: it may carry a password.
-fn store_url(text: &str, section: &mut Section<'_>) -> Option<String> {
-    const MEND: &str = "write \"sqlite://\" and the path of a file, such as \"sqlite://data/wecom-kf.db\"";
-    let problem = match text.split_once("://") {
-        Some(("sqlite", "")) => "names no file",
-        Some(("sqlite", path)) if path.contains(['?', '#', '\0']) => "takes no options behind the path",
-        Some(("sqlite", _)) => return Some(text.to_owned()),
-        Some(("postgres" | "postgresql", _)) => "this version has no PostgreSQL store",
-        Some(_) => "has an unknown scheme",
-        None => "has no scheme",
-    };
-    section.wrong("url", format!("{problem}: {MEND}"));
-    None
 }

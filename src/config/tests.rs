@@ -32,6 +32,7 @@ fn environment() -> Environment {
             "BOT_SIGNING_SECRET",
             "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         ),
+        ("DATABASE_PASSWORD", "pa55word"),
         ("GATEWAY_KEY", "g4teway-g4teway-g4teway-g4teway-g4"),
     ]
     .into_iter()
@@ -151,7 +152,7 @@ fn a_printed_config_shows_every_key_and_no_secret() {
         known.remove("log.otlp_endpoint");
     }
     assert_eq!(missing(&known, &keys_set(&printed)), [""; 0]);
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway"] {
+    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "pa55word"] {
         assert!(!printed.contains(secret), "{secret} in:\n{printed}");
     }
 }
@@ -169,6 +170,7 @@ fn a_printed_config_reads_back_as_itself() {
             r#"signing_secret = "***""#,
             r#"signing_secret = { env = "BOT_SIGNING_SECRET" }"#,
         )
+        .replace(r#"password = "***""#, r#"password = { env = "DATABASE_PASSWORD" }"#)
         .replace(r#"keys = ["***"]"#, r#"keys = [{ env = "GATEWAY_KEY" }]"#);
     assert_eq!(parse(&readable).to_string(), printed);
 }
@@ -176,7 +178,7 @@ fn a_printed_config_reads_back_as_itself() {
 #[test]
 fn debug_output_shows_no_secret() {
     let debug = format!("{:?} {:?}", parse(&example_for_this_build()), environment());
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway"] {
+    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "pa55word"] {
         assert!(!debug.contains(secret), "{secret} in:\n{debug}");
     }
 }

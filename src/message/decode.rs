@@ -19,6 +19,9 @@ use crate::id::{ExternalUserid, Msgid, OpenKfid, ServicerUserid};
 /// Last second of the year 9999: a later time is a mistake, and fits no date of four-digit years.
 const LATEST_SEND_TIME: u64 = 253_402_300_799;
 
+/// Bytes of a longer id would not fit into the index of every store.
+const LONGEST_MSGID: usize = 512;
+
 impl Message {
     /// Reads one item of the page that was pulled for `account`.
     #[must_use]
@@ -33,7 +36,10 @@ impl Message {
         let origin = item.number("origin").and_then(|number| u32::try_from(number).ok());
         let (kind, content) = content(&item);
         Self {
-            msgid: item.id("msgid").map_or_else(|| digest(&raw), Msgid::new),
+            msgid: item
+                .id("msgid")
+                .filter(|id| can_be_kept(id))
+                .map_or_else(|| digest(&raw), Msgid::new),
             open_kfid: id("open_kfid").map_or_else(|| account.clone(), OpenKfid::new),
             external_userid: id("external_userid").map(ExternalUserid::new),
             servicer_userid: id("servicer_userid").map(ServicerUserid::new),
@@ -44,6 +50,12 @@ impl Message {
             raw,
         }
     }
+}
+
+/// Whether a store can find a message by `id`, which is one of 32 characters or so: an entry of a database's index is
+/// limited, and its texts hold no NUL.
+fn can_be_kept(id: &str) -> bool {
+    id.len() <= LONGEST_MSGID && !id.contains('\0')
 }
 
 /// Stands in for the id of an item that has none: the same JSON always gets the same.

@@ -14,6 +14,12 @@ pub enum StoreError {
         /// What is wrong and how to mend it.
         problem: String,
     },
+    /// The database named by the config is there, and holds no store yet.
+    #[error("store {url}: has no tables yet: start the server once, which makes them")]
+    Absent {
+        /// Address of the store, without a password.
+        url: String,
+    },
     /// No room to write. Goes away when there is.
     #[error("no space left for the store")]
     Full(#[source] Box<dyn Error + Send + Sync>),

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use tokio::task::spawn_blocking;
 use url::Url;
 
-use super::postgres::{Authorities, PostgresStore};
+use super::postgres::{Authorities, PostgresStore, Problem};
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
 
@@ -68,10 +68,16 @@ pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::Open`] if there is no store yet, or none of this version.
+/// [`StoreError::Open`] if there is no store yet, or none of this version; [`StoreError::Absent`] if there is a database
+/// without one.
 pub async fn open_operator(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     if settings.is_postgres() {
-        return settings.opened(PostgresStore::open_operator(settings).await);
+        return match PostgresStore::open_operator(settings).await {
+            Err(Problem::Missing) => Err(StoreError::Absent {
+                url: settings.without_password(),
+            }),
+            opened => settings.opened(opened),
+        };
     }
     settings.open_file(SqliteStore::open_operator).await
 }
@@ -85,6 +91,19 @@ impl Settings {
             password: None,
             authorities: None,
             connections: CONNECTIONS,
+        }
+    }
+
+    /// Looks at what can be wrong with an address before anything is opened.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and how to mend it, without repeating the address.
+    pub fn review(&self) -> Result<(), String> {
+        if self.is_postgres() {
+            PostgresStore::review(self).map_err(|problem| problem.to_string())
+        } else {
+            self.path().map(|_| ()).map_err(str::to_owned)
         }
     }
 
@@ -169,7 +188,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_no_file_is_refused_with_what_to_write() {
-        for url in ["", "data/x.db", "mysql://host/db", "sqlite:x.db", "sqlite://"] {
+        for url in [
+            "",
+            "data/x.db",
+            "mysql://host/db",
+            "sqlite:x.db",
+            "sqlite://",
+            "postgres:/x",
+        ] {
             let text = refusal(url).await;
             assert!(text.contains("sqlite://") && !text.contains('\n'), "{url}: {text}");
         }

@@ -8,6 +8,7 @@ mod accounts;
 mod bench;
 mod dead_letters;
 mod deliveries;
+mod leases;
 mod model;
 mod pages;
 mod postgres;
@@ -110,9 +111,38 @@ macro_rules! run_on {
     )+};
 }
 
+/// Runs the rules for those who share a store.
+macro_rules! share_on {
+    ($($backend:ident: $bench:ty;)+) => {$(
+        mod $backend {
+            contract! { $bench:
+                leases {
+                    a_take_over_raises_the_fence_and_a_renewal_keeps_it,
+                    what_ran_out_and_nobody_took_is_held_again,
+                    a_late_owner_can_neither_claim_nor_commit,
+                    nobody_claims_an_unknown_account_under_a_fence_it_never_had,
+                    a_late_owner_can_neither_put_off_nor_bury_but_what_is_done_counts,
+                    replicas_that_take_at_once_never_hold_the_same_right,
+                    what_is_given_back_is_free_at_once,
+                    a_replica_counts_from_its_first_renewal_until_it_leaves,
+                    only_the_holder_is_told_of_a_wake_up,
+                    no_clock_but_the_stores_ends_a_lease,
+                    a_reader_skips_nothing_whoever_commits,
+                }
+            }
+        }
+    )+};
+}
+
 mod on {
     run_on! {
         sqlite: crate::sqlite::SqliteBench;
+        postgres: crate::postgres::PostgresBench;
+    }
+}
+
+mod shared_on {
+    share_on! {
         postgres: crate::postgres::PostgresBench;
     }
 }

@@ -1,6 +1,8 @@
 //! What the PostgreSQL store promises beyond the contract: about its database, and about several who share it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use tokio_postgres::{Client, NoTls};
 use wecom_kf::store::{Settings, Store, open, open_operator};
@@ -14,11 +16,11 @@ use cluster::Cluster;
 
 /// The cluster of this process, which its janitor ends with it.
 fn cluster() -> &'static Cluster {
-    static CLUSTER: std::sync::OnceLock<Cluster> = std::sync::OnceLock::new();
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(Cluster::start)
 }
 
-/// Databases that no bench uses at the moment. Making one takes far longer than emptying it.
+/// Databases that no bench uses at the moment, with our tables. Making one takes far longer than emptying it.
 static IDLE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// A database of its own for each store.
@@ -29,21 +31,13 @@ pub(crate) struct PostgresBench {
 impl Default for PostgresBench {
     fn default() -> Self {
         let idle = IDLE.lock().unwrap().pop();
-        let database = match idle {
-            Some(database) => {
-                let empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
-                apart(async || run(&database, empty).await);
-                database
-            }
-            None => {
-                static MADE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-                let number = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let database = format!("store{number}");
-                let create = format!("CREATE DATABASE {database} TEMPLATE template0");
-                apart(async || run("postgres", &create).await);
-                database
-            }
-        };
+        if let Some(database) = idle {
+            apart(async || restore(&database, new_store().await).await);
+            return Self { database };
+        }
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let database = format!("store{}", MADE.fetch_add(1, Ordering::Relaxed));
+        apart(async || run("postgres", &format!("CREATE DATABASE {database}")).await);
         Self { database }
     }
 }
@@ -52,8 +46,15 @@ impl Drop for PostgresBench {
     fn drop(&mut self) {
         // What is left of its stores must not act on the next one's.
         let database = std::mem::take(&mut self.database);
-        let end = format!("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{database}'");
-        apart(async || run("postgres", &end).await);
+        apart(async || {
+            on("postgres", async |client| {
+                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+                while client.execute(end, &[&database]).await.unwrap() > 0 {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            })
+            .await;
+        });
         IDLE.lock().unwrap().push(database);
     }
 }
@@ -78,7 +79,7 @@ impl Bench for PostgresBench {
         let left = Self::default();
         apart(async || {
             drop(left.open().await);
-            copy(&self.database, &left.database).await;
+            restore(&left.database, &snapshot(&self.database).await).await;
         });
         left
     }
@@ -113,28 +114,41 @@ async fn run(database: &str, sql: &str) {
     on(database, async |client| client.batch_execute(sql).await.unwrap()).await;
 }
 
-/// Copies what is committed in the store `from` to the store `to`, whose tables are empty.
-async fn copy(from: &str, to: &str) {
+/// What a store holds: a statement for each table and each counter that brings it back.
+async fn snapshot(database: &str) -> String {
     // All tables by one statement, so that they are from one moment.
     let gather = "
-        SELECT format('SELECT json_build_object(%s)::text', string_agg(format('%L, (SELECT json_agg(t) FROM %I t)', tablename, tablename), ', '))
+        SELECT 'SELECT ' || string_agg(format(
+            'format(''DELETE FROM %1$I; INSERT INTO %1$I OVERRIDING SYSTEM VALUE
+                SELECT * FROM json_populate_recordset(NULL::%1$I, %%L);'',
+                (SELECT coalesce(json_agg(t), ''[]'') FROM %1$I t)::text)',
+            tablename), ' || ')
         FROM pg_tables WHERE schemaname = 'public'";
-    let (rows, numbers) = on(from, async |client| {
+    let counters = "
+        SELECT string_agg(format('SELECT setval(%L, %s, %L);',
+            sequencename, coalesce(last_value, 1), last_value IS NOT NULL), '')
+        FROM pg_sequences WHERE schemaname = 'public'";
+    on(database, async |client| {
         let gather: String = client.query_one(gather, &[]).await.unwrap().get(0);
-        let rows: String = client.query_one(&gather, &[]).await.unwrap().get(0);
-        let numbers = "SELECT string_agg(format('SELECT setval(%L, %s)', sequencename, last_value), ';') FROM pg_sequences WHERE last_value IS NOT NULL";
-        let numbers: Option<String> = client.query_one(numbers, &[]).await.unwrap().get(0);
-        (rows, numbers.unwrap_or_default())
+        let tables: String = client.query_one(&gather, &[]).await.unwrap().get(0);
+        let counters: String = client.query_one(counters, &[]).await.unwrap().get(0);
+        tables + &counters
     })
-    .await;
-    let scatter = "
-        SELECT string_agg(format('TRUNCATE %I; INSERT INTO %I OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_recordset(NULL::%I, $rows$%s$rows$)',
-            key, key, key, value), ';')
-        FROM json_each($1::text::json) WHERE json_typeof(value) <> 'null'";
-    on(to, async |client| {
-        let scatter: Option<String> = client.query_one(scatter, &[&rows]).await.unwrap().get(0);
-        client.batch_execute(&scatter.unwrap_or_default()).await.unwrap();
-        client.batch_execute(&numbers).await.unwrap();
-    })
-    .await;
+    .await
+}
+
+/// What a new store holds.
+async fn new_store() -> &'static str {
+    static NEW: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
+    let make = async || {
+        run("postgres", "CREATE DATABASE new_store").await;
+        drop(open(&Settings::new(cluster().url("new_store"))).await.unwrap());
+        snapshot("new_store").await
+    };
+    NEW.get_or_init(make).await
+}
+
+/// Makes a database with our tables hold what a snapshot says.
+async fn restore(database: &str, snapshot: &str) {
+    run(database, snapshot).await;
 }

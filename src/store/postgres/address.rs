@@ -6,7 +6,6 @@ use secrecy::ExposeSecret as _;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
-use url::Url;
 
 use super::failure::Failure;
 use crate::store::Settings;
@@ -18,7 +17,7 @@ pub(in crate::store) enum Problem {
     Address,
     #[error("names no host: write postgres://user@host/database")]
     NoHost,
-    #[error("has no user: write postgres://user@host/database")]
+    #[error("names no user: write postgres://user@host/database")]
     NoUser,
     #[error("its user or password is wrong: correct them in `url` and `password`")]
     Password,
@@ -30,7 +29,7 @@ pub(in crate::store) enum Problem {
     NoSchema,
     #[error("has the encoding {0}, which does not hold every message: create the database with ENCODING 'UTF8'")]
     Encoding(String),
-    #[error("has no tables yet: start the server once, which creates them")]
+    #[error("has no tables yet: start the server once, which makes them")]
     Missing,
     #[error("holds the tables of another program: name a database of its own, or a schema in search_path")]
     Foreign,
@@ -126,7 +125,8 @@ pub(super) fn parse(settings: &Settings) -> Result<Config, Problem> {
 }
 
 fn names_sslmode(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(key, _)| key == "sslmode"))
+    let (_, options) = url.split_once('?').unwrap_or_default();
+    options.split('&').any(|option| option.starts_with("sslmode="))
 }
 
 /// Whether nobody else is on the way to `host`.

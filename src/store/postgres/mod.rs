@@ -14,7 +14,6 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::address::Problem;
 use self::connector::Connector;
 use self::link::Link;
 use self::signal::{CHANNEL, Cry, Happened, Signals};
@@ -43,6 +42,7 @@ mod schema;
 mod signal;
 mod tls;
 
+pub(super) use self::address::Problem;
 pub use self::tls::{Authorities, AuthoritiesError};
 
 /// A store in one PostgreSQL database.
@@ -55,6 +55,11 @@ pub(super) struct PostgresStore {
 }
 
 impl PostgresStore {
+    /// Looks at the address alone.
+    pub(super) fn review(settings: &Settings) -> Result<(), Problem> {
+        address::parse(settings).map(|_| ())
+    }
+
     /// Opens the database to serve from it; creates its tables if need be.
     pub(super) async fn open(settings: &Settings) -> Result<Self, Problem> {
         let connector = connector(settings, settings.durability)?;
