@@ -81,7 +81,7 @@ async fn readyz_tells_a_replica_that_drains_from_one_that_serves_and_one_that_is
     stage.replicas[0].ask_to_end();
     stage
         .until("it says that it stops", async |stage: &Stage| {
-            stage.readiness(&stage.replicas[0]).await == (503, "stopping".to_owned())
+            stage.readiness(&stage.replicas[0]).await == (503, "draining".to_owned())
         })
         .await;
     for other in &stage.replicas[1..] {

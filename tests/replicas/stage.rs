@@ -76,8 +76,9 @@ pub(crate) struct Stage {
     pub(crate) wecom: Arc<Simulator>,
     pub(crate) accounts: Vec<OpenKfid>,
     pub(crate) receiver: Receiver,
-    pub(crate) cluster: Cluster,
+    /// Ended before their database is, so that their last words are about something else.
     pub(crate) replicas: Vec<Replica>,
+    pub(crate) cluster: Cluster,
     pub(crate) troubles: Troubles,
     balancer: Balancer,
     bouncer: Option<Pgbouncer>,
@@ -155,7 +156,7 @@ impl Stage {
         for number in 0..REPLICAS {
             self.launch(number);
             if number == 0 {
-                witness::watch(&self.database().await).await;
+                witness::watch(&self.database().await, self.replicas[0].life).await;
             }
         }
         self.all_share().await;

@@ -75,18 +75,26 @@ const TRIGGERS: &str = "
         INSERT INTO witness (thing, deed) SELECT lane & 63, 'committed' FROM message WHERE seq = NEW.seq;
         RETURN NULL;
     END $$;
+    -- In the order in which the server locks them.
+    LOCK TABLE account, shard, delivery, dead IN SHARE ROW EXCLUSIVE MODE;
     CREATE TRIGGER witness AFTER UPDATE ON account FOR EACH ROW EXECUTE FUNCTION saw_account();
     CREATE TRIGGER witness AFTER UPDATE ON shard FOR EACH ROW EXECUTE FUNCTION saw_shard();
     CREATE TRIGGER witness AFTER UPDATE ON delivery FOR EACH ROW EXECUTE FUNCTION saw_retry();
     CREATE TRIGGER witness AFTER INSERT ON dead FOR EACH ROW EXECUTE FUNCTION saw_burial();
 ";
 
-/// Lets the database see from now on. The server has made its tables.
-pub(crate) async fn watch(database: &Client) {
-    database
-        .batch_execute(TRIGGERS)
-        .await
-        .expect("the triggers can be made");
+/// Lets the database see from now on. The server has made its tables, and `first`, which did, may have taken what there
+/// is.
+pub(crate) async fn watch(database: &Client, first: Life) {
+    // One transaction: nothing changes hands between the look at what was taken and the first that is seen.
+    let taken = format!(
+        "INSERT INTO witness (who, thing, deed)
+         SELECT '{address}'::inet, open_kfid, 'took' FROM account WHERE lease_owner IS NOT NULL
+         UNION ALL SELECT '{address}'::inet, shard::text, 'took' FROM shard WHERE owner IS NOT NULL",
+        address = first.address()
+    );
+    let watch = database.batch_execute(&format!("{TRIGGERS}{taken}")).await;
+    watch.expect("the triggers can be made");
 }
 
 /// What it saw so far.
