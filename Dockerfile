@@ -3,6 +3,8 @@ ARG BUILD_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${BUILD_IMAGE} AS build
+# Features beside the default ones, such as "nats,otel".
+ARG FEATURES=""
 WORKDIR /build
 
 # Dependencies first, in a layer that only these three change: the crate itself is an empty shell here.
@@ -11,14 +13,14 @@ COPY benches benches
 RUN mkdir src \
     && touch src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked --bin wecom-kf \
+    && cargo build --release --locked --features "${FEATURES}" --bin wecom-kf \
     && rm -r src
 
 COPY src src
 COPY README.md config.example.toml ./
 # Newer than the shell's, whatever the clock of the machine that checked them out says.
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --bin wecom-kf \
+    && cargo build --release --locked --features "${FEATURES}" --bin wecom-kf \
     && install -D --mode=0755 target/release/wecom-kf /out/usr/local/bin/wecom-kf \
     && install -d --mode=0700 --owner=65532 --group=65532 /out/data
 

@@ -1,4 +1,4 @@
-//! What time it is, asked of a value, so that a test or a simulation can answer.
+//! What time it is and what chance says, asked of a value, so that a test or a simulation can answer.
 //!
 //! Only the wall clock stands here. Waiting is done with tokio's timers, which run on monotonic time and which
 //! tests pause.
@@ -7,6 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -54,10 +57,15 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Tells the wall-clock time.
+/// Tells the wall-clock time, and throws the dice: what a run depends on beside its input.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// Now.
     fn now(&self) -> UnixMillis;
+
+    /// Chance, for waits that are to differ. A clock that answers by a seed makes a run repeatable.
+    fn rng(&self) -> SmallRng {
+        SmallRng::seed_from_u64(rand::random())
+    }
 }
 
 /// The machine's clock.

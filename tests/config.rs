@@ -30,6 +30,14 @@ url = "http://127.0.0.1:9000/kf"
 signing_secret = "whsec_hushhushhushhushhushhushhushhushhushhushhush"
 "#;
 
+/// A publisher to NATS in which nothing is wrong.
+const PUBLISHER: &str = r#"
+[[handlers]]
+name = "events"
+kind = "nats"
+servers = ["nats://127.0.0.1:4222"]
+"#;
+
 /// A gateway in which nothing is wrong.
 const GATEWAY: &str = r#"
 [gateway]
@@ -93,6 +101,7 @@ fn every_mistake_is_told_with_its_key_and_its_mend() {
                 "in the file" => format!("{change}\n{APP}"),
                 "in an app" => app(&change),
                 "in a forwarder" => forwarder(&change),
+                "in a publisher" => format!("{APP}{}", changed(PUBLISHER, &change)),
                 "in an auto_reply" => auto_reply(&spelt_out(&change)),
                 "in a gateway" => format!("{APP}{}", changed(GATEWAY, &change)),
                 other => panic!("no such section: {other}"),

@@ -34,6 +34,13 @@ pub struct SyncMsg<'a> {
 #[must_use]
 pub struct TokenlessTurn(());
 
+impl TokenlessTurn {
+    /// A turn, for whoever keeps the line: [`Client::tokenless_turn`], or what stands in for WeCom.
+    pub fn won() -> Self {
+        Self(())
+    }
+}
+
 /// One page of messages.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -91,7 +98,7 @@ impl Client {
     /// caller can go on listening for a token meanwhile.
     pub async fn tokenless_turn(&self) -> TokenlessTurn {
         self.0.governor.tokenless_turn().await;
-        TokenlessTurn(())
+        TokenlessTurn::won()
     }
 
     /// Reads one page, without a callback token if the request has none: the wait for that is over already.

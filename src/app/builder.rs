@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "nats")]
+use std::time::Duration;
 
 use super::{App, AppError};
 use crate::api::{self, Client};
@@ -11,12 +13,14 @@ use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
+#[cfg(feature = "nats")]
+use crate::handler::nats::{self, Nats, NatsError};
 use crate::handler::{AutoReply, Desk, Forward, LogHandler, Registration, Roster, forward};
 use crate::http::{self, CallbackApp, Callbacks, Gateway, GatewaySettings};
 use crate::id::AppName;
 use crate::lease::{self, Leases};
 use crate::store::{self, Store};
-use crate::syncer::{self, Syncer, WakeUps};
+use crate::syncer::{self, Syncer, Upstream, WakeUps};
 use crate::telemetry::Metrics;
 
 /// Share of the grace that attempts in hand may use; the rest is for the store to write down how they ended.
@@ -83,7 +87,8 @@ impl Builder {
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
 
-        let mut clients = HashMap::new();
+        let mut clients = Vec::new();
+        let mut upstreams = HashMap::new();
         let mut callbacks = Vec::new();
         for app in config.apps {
             let name = app.name.clone();
@@ -92,16 +97,17 @@ impl Builder {
                 name: name.clone(),
                 verifier: verifier(&app)?,
             });
-            clients.insert(name, (client(&config.sync, app, Arc::clone(&clock))?, settings));
+            let client = client(&config.sync, app, Arc::clone(&clock))?;
+            clients.push((name.clone(), client.clone()));
+            upstreams.insert(name, (Arc::new(client) as Arc<dyn Upstream>, settings));
         }
-        let shared = clients.iter().map(|(app, (client, _))| (app.clone(), client.clone()));
-        let shared: Vec<(AppName, Client)> = shared.collect();
-        let desk = Arc::new(desk(&shared, &store, &clock));
+        let desk = Arc::new(desk(&clients, &store, &clock));
         let handlers = handlers.into_iter().map(|handler| handler.at_desk(Arc::clone(&desk)));
         let roster = Arc::new(Roster::new(ids.into_iter().zip(handlers)));
-        let gateway = config.gateway.map(|section| gateway(section, &shared, &clock));
-        let (leases, tender) = Leases::of(&store, lease::Settings::default());
-        let syncer = Syncer::new(clients, &store, &roster, &leases, &clock, marks);
+        let gateway = config.gateway.map(|section| gateway(section, &clients, &clock));
+        let term = config.store.lease;
+        let (leases, tender) = Leases::of(&store, &clock, lease::Settings { term });
+        let syncer = Syncer::new(upstreams, &store, &roster, &leases, &clock, marks);
         let hand_out = dispatcher::Settings {
             grace: config.server.shutdown_grace.mul_f64(GRACE_FOR_ATTEMPTS),
             ..dispatcher::Settings::default()
@@ -112,7 +118,7 @@ impl Builder {
             server: config.server,
             retention: config.store.retention,
             body_retention: config.store.body_retention,
-            clients: shared,
+            clients,
             gateway,
             callbacks: Callbacks::new(callbacks, Arc::clone(&clock), notify),
             store,
@@ -159,8 +165,42 @@ fn configured(handler: config::Handler, clock: &Arc<dyn Clock>) -> Result<Regist
                 Err(source) => return Err(AppError::Handler { handler: name, source }),
             }
         }
+        #[cfg(feature = "nats")]
+        HandlerKind::Nats(section) => match nats(*section, policy.timeout, Arc::clone(clock)) {
+            Ok(nats) => {
+                #[cfg(feature = "otel")]
+                let nats = nats.with_traceparent(crate::telemetry::traceparent);
+                Registration::new(name, nats).on_shared_threads()
+            }
+            Err(source) => return Err(AppError::Nats { handler: name, source }),
+        },
     };
     Ok(registration.with_filter(filter).with_policy(policy))
+}
+
+/// Makes the publisher that `section` describes, for whoever wants to know whether it gets through.
+///
+/// # Errors
+///
+/// See [`NatsError`].
+#[cfg(feature = "nats")]
+pub fn nats(section: config::Nats, timeout: Duration, clock: Arc<dyn Clock>) -> Result<Nats, NatsError> {
+    let config::Nats {
+        servers,
+        stream,
+        subject,
+        credentials,
+        ca,
+    } = section;
+    let settings = nats::Settings {
+        servers,
+        stream,
+        subject,
+        credentials,
+        authorities: ca.map(|ca| ca.authorities),
+        timeout,
+    };
+    Nats::new(settings, clock)
 }
 
 fn refuse_shared_names(handlers: &[Registration]) -> Result<(), AppError> {

@@ -33,6 +33,8 @@ use crate::callback::VerifierError;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::dispatcher::{Dispatcher, DispatcherError};
+#[cfg(feature = "nats")]
+use crate::handler::nats::NatsError;
 use crate::handler::{ForwardError, Roster};
 use crate::http::{self, Callbacks, Gateway, Limits, Readiness, ReadyCheck, RenderMetrics, Router};
 use crate::id::{AppName, HandlerName};
@@ -45,6 +47,8 @@ mod builder;
 mod descriptors;
 mod upkeep;
 
+#[cfg(feature = "nats")]
+pub use builder::nats;
 pub use builder::{Builder, client};
 
 use upkeep::Upkeep;
@@ -115,6 +119,15 @@ pub enum AppError {
         handler: HandlerName,
         /// What is wrong.
         source: ForwardError,
+    },
+    /// A handler that publishes to NATS cannot be made.
+    #[cfg(feature = "nats")]
+    #[error("handler {handler}")]
+    Nats {
+        /// Its name.
+        handler: HandlerName,
+        /// What is wrong.
+        source: NatsError,
     },
     /// Two handlers share a name.
     #[error("handler {0}: there are two of this name, and a handler's name is its identity: rename one")]

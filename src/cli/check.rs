@@ -7,11 +7,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+#[cfg(feature = "nats")]
+use url::Url;
 use wecom_kf::api::{ApiError, Client};
 use wecom_kf::app;
 use wecom_kf::clock::SystemClock;
-use wecom_kf::config::{App, Config, Handler, HandlerKind};
+#[cfg(feature = "nats")]
+use wecom_kf::config::Nats;
+use wecom_kf::config::{App, Config, Forward, Handler, HandlerKind};
 use wecom_kf::handler::forward::Reach;
+use wecom_kf::id::HandlerName;
 use wecom_kf::store::{self, Backlog, StoreError};
 
 /// Prints findings, and remembers whether any was bad.
@@ -43,7 +48,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         for app in &config.apps {
             check_app(config, app, &mut report).await;
         }
-        check_handlers(&config.handlers, &mut report);
+        check_handlers(&config.handlers, &mut report).await;
         report.printed?;
         Ok(if report.failed {
             ExitCode::FAILURE
@@ -53,29 +58,50 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Tells where messages go. Posts nothing: an endpoint would take it for a message.
-fn check_handlers(handlers: &[Handler], report: &mut Report) {
+/// Tells where messages go. Posts and publishes nothing: it would be taken for a message.
+async fn check_handlers(handlers: &[Handler], report: &mut Report) {
     if handlers.is_empty() {
         report.note("handlers", "none: messages are stored, and nobody is handed them");
     }
     for handler in handlers {
-        let HandlerKind::Forward(forward) = &handler.kind else {
-            continue;
-        };
-        let mut finding = format!("posts to {}", forward.shown_url());
-        if forward.reach == Reach::PublicOnly {
-            finding.push_str(", at public addresses only");
+        match &handler.kind {
+            HandlerKind::Forward(forward) => check_forward(&handler.name, forward, report),
+            #[cfg(feature = "nats")]
+            HandlerKind::Nats(nats) => check_nats(handler, nats, report).await,
+            _ => {}
         }
-        if let Some(ca) = &forward.ca {
-            finding.push_str(&format!(", vouched for by {}", ca.path));
-        }
-        if forward.signing_secrets.len() > 1 {
-            finding.push_str(&format!(
-                "; signs with {} secrets: remove the old one when it is no longer used",
-                forward.signing_secrets.len()
-            ));
-        }
-        report.good(&handler.name, &finding);
+    }
+}
+
+fn check_forward(name: &HandlerName, forward: &Forward, report: &mut Report) {
+    let mut finding = format!("posts to {}", forward.shown_url());
+    if forward.reach == Reach::PublicOnly {
+        finding.push_str(", at public addresses only");
+    }
+    if let Some(ca) = &forward.ca {
+        finding.push_str(&format!(", vouched for by {}", ca.path));
+    }
+    if forward.signing_secrets.len() > 1 {
+        finding.push_str(&format!(
+            "; signs with {} secrets: remove the old one when it is no longer used",
+            forward.signing_secrets.len()
+        ));
+    }
+    report.good(name, &finding);
+}
+
+#[cfg(feature = "nats")]
+async fn check_nats(handler: &Handler, section: &Nats, report: &mut Report) {
+    let servers: Vec<_> = section.servers.iter().map(Url::as_str).collect();
+    let place = format!("{} on {}", section.subject, servers.join(", "));
+    let made = app::nats(section.clone(), handler.policy.timeout, Arc::new(SystemClock));
+    let checked = match made {
+        Ok(nats) => nats.check().await,
+        Err(error) => Err(error.into()),
+    };
+    match checked {
+        Ok(()) => report.good(&handler.name, &format!("publishes to {place}, where it is let in")),
+        Err(error) => report.bad(&handler.name, &format!("cannot publish to {place}: {}", chain(&*error))),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+#[cfg(feature = "nats")]
+use super::Nats;
 use super::auto_reply::{entries, match_word, words_of};
 use super::filter::origin_word;
 use super::size::Size;
@@ -10,6 +12,8 @@ use super::{App, Config, Gateway, Handler, HandlerKind};
 use crate::api::EventMessage;
 use crate::handler::auto_reply::{Answer, HandOver, Settings};
 use crate::handler::forward::Reach;
+#[cfg(feature = "nats")]
+use crate::handler::nats::Credentials;
 use crate::store::Durability;
 
 /// TOML that reads back as the same config, but for the secrets, which are `***`, and the query of a handler's URL,
@@ -120,6 +124,8 @@ fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
                 text(f, "ca_file", &ca.path)?;
             }
         }
+        #[cfg(feature = "nats")]
+        HandlerKind::Nats(section) => nats(f, section)?,
     }
     let filter = &handler.filter;
     if let Some(apps) = &filter.apps {
@@ -157,7 +163,29 @@ fn handler(f: &mut Formatter<'_>, handler: &Handler) -> fmt::Result {
     match &handler.kind {
         HandlerKind::AutoReply(settings) => auto_reply(f, settings),
         HandlerKind::Log | HandlerKind::Forward(_) => Ok(()),
+        #[cfg(feature = "nats")]
+        HandlerKind::Nats(_) => Ok(()),
     }
+}
+
+#[cfg(feature = "nats")]
+fn nats(f: &mut Formatter<'_>, nats: &Nats) -> fmt::Result {
+    text(f, "kind", "nats")?;
+    list(f, "servers", nats.servers.iter().map(quoted))?;
+    if let Some(stream) = &nats.stream {
+        text(f, "stream", stream)?;
+    }
+    text(f, "subject", &nats.subject)?;
+    match &nats.credentials {
+        Credentials::None => {}
+        Credentials::Password { user, .. } => {
+            text(f, "user", user)?;
+            text(f, "password", "***")?;
+        }
+        Credentials::Token(_) => text(f, "token", "***")?,
+        Credentials::Key(_) => text(f, "credentials", "***")?,
+    }
+    nats.ca.iter().try_for_each(|ca| text(f, "ca_file", &ca.path))
 }
 
 fn auto_reply(f: &mut Formatter<'_>, settings: &Settings) -> fmt::Result {

@@ -66,7 +66,6 @@ pub(super) struct Raw {
     pub(super) url: Option<String>,
     pub(super) signing_secret: Option<raw::Secrets>,
     pub(super) public_only: Option<bool>,
-    pub(super) ca_file: Option<String>,
 }
 
 impl Raw {
@@ -76,14 +75,13 @@ impl Raw {
             ("url", self.url.is_some()),
             ("signing_secret", self.signing_secret.is_some()),
             ("public_only", self.public_only.is_some()),
-            ("ca_file", self.ca_file.is_some()),
         ];
         section.refuse_keys_of("forward", kind, &keys);
     }
 }
 
 /// Reads a forwarder. `None` if anything is wrong with it.
-pub(super) fn forward(raw: Raw, section: &mut Section<'_>) -> Option<Forward> {
+pub(super) fn forward(raw: Raw, ca_file: Option<String>, section: &mut Section<'_>) -> Option<Forward> {
     let url = section.required(
         "url",
         raw.url,
@@ -102,9 +100,16 @@ pub(super) fn forward(raw: Raw, section: &mut Section<'_>) -> Option<Forward> {
         }
     });
     let signing_secrets = signing_secrets(raw.signing_secret, section);
-    let ca = match raw.ca_file {
+    let ca = match ca_file {
         None => Some(None),
-        Some(path) => ca(path, url.as_ref(), section).map(Some),
+        Some(_) if url.as_ref().is_some_and(|url| url.scheme() != "https") => {
+            section.wrong(
+                "ca_file",
+                "means nothing to an address that begins with http://: make it https://",
+            );
+            None
+        }
+        Some(path) => ca(path, section).map(Some),
     };
     Some(Forward {
         url: url?,
@@ -142,15 +147,9 @@ fn signing_secret(key: &str, raw: Option<raw::Secret>, section: &mut Section<'_>
     parsed
 }
 
-fn ca(path: String, url: Option<&Url>, section: &mut Section<'_>) -> Option<Ca> {
+/// Reads the authorities in the file at `path`.
+pub(super) fn ca(path: String, section: &mut Section<'_>) -> Option<Ca> {
     const KEY: &str = "ca_file";
-    if url.is_some_and(|url| url.scheme() != "https") {
-        section.wrong(
-            KEY,
-            "means nothing to an address that begins with http://: make it https://",
-        );
-        return None;
-    }
     let pem = match read(&path) {
         Ok(pem) => pem,
         Err(error) => {

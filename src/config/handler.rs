@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "nats")]
+use super::Nats;
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
-use super::{Forward, Handler, auto_reply, filter, forward};
+use super::{Forward, Handler, auto_reply, filter, forward, nats};
 use crate::backoff::Schedule;
 use crate::handler::{self, Policy};
 use crate::id::HandlerName;
@@ -34,6 +36,9 @@ pub enum HandlerKind {
     Log,
     /// Sends it on over HTTP.
     Forward(Forward),
+    /// Publishes it to a stream of NATS JetStream.
+    #[cfg(feature = "nats")]
+    Nats(Box<Nats>),
     /// Answers by itself.
     AutoReply(Box<handler::auto_reply::Settings>),
 }
@@ -56,20 +61,31 @@ fn handler(raw: raw::Handler, apps: &[String], section: &mut Section<'_>) -> Opt
     const NAME: &str = "a name that it keeps for ever, such as \"bot\"";
     let name = section.name(raw.name.as_deref(), NAME, HandlerName::new);
     let filter = filter::filter(&raw, apps, section);
-    let forward = forward::Raw {
-        url: raw.url,
-        signing_secret: raw.signing_secret,
-        public_only: raw.public_only,
+    let keys = Keys {
+        forward: forward::Raw {
+            url: raw.url,
+            signing_secret: raw.signing_secret,
+            public_only: raw.public_only,
+        },
+        nats: nats::Raw {
+            servers: raw.servers,
+            stream: raw.stream,
+            subject: raw.subject,
+            user: raw.user,
+            password: raw.password,
+            token: raw.token,
+            credentials: raw.credentials,
+        },
         ca_file: raw.ca_file,
+        auto_reply: auto_reply::Raw {
+            welcome: raw.welcome,
+            rules: raw.rules,
+            hours: raw.hours,
+            fallback: raw.fallback,
+            hand_over: raw.hand_over,
+        },
     };
-    let auto_reply = auto_reply::Raw {
-        welcome: raw.welcome,
-        rules: raw.rules,
-        hours: raw.hours,
-        fallback: raw.fallback,
-        hand_over: raw.hand_over,
-    };
-    let kind = kind(raw.kind, forward, auto_reply, section);
+    let kind = kind(raw.kind, keys, section);
     let timeout = section.duration("timeout", raw.timeout.unwrap_or(TIMEOUT), SHORTEST..=LONGEST);
     let max_attempts = section.number(
         "max_attempts",
@@ -108,36 +124,60 @@ fn handler(raw: raw::Handler, apps: &[String], section: &mut Section<'_>) -> Opt
     })
 }
 
-fn kind(
-    word: Option<String>,
+/// The keys that belong to handlers of one kind.
+struct Keys {
     forward: forward::Raw,
+    nats: nats::Raw,
+    /// Belongs to both of them.
+    ca_file: Option<String>,
     auto_reply: auto_reply::Raw,
-    section: &mut Section<'_>,
-) -> Option<HandlerKind> {
-    #[derive(Clone, Copy)]
+}
+
+fn kind(word: Option<String>, keys: Keys, section: &mut Section<'_>) -> Option<HandlerKind> {
+    #[derive(Clone, Copy, PartialEq, Eq)]
     enum Word {
         Log,
         Forward,
+        Nats,
         AutoReply,
     }
-    const WORDS: [(&str, Word); 3] = [
+    const WORDS: [(&str, Word); 4] = [
         ("log", Word::Log),
         ("forward", Word::Forward),
+        ("nats", Word::Nats),
         ("auto_reply", Word::AutoReply),
     ];
-    let word = section.required("kind", word, "\"log\", \"forward\" or \"auto_reply\"")?;
-    match section.choice("kind", &word, &WORDS)? {
-        Word::Log => {
-            forward.refuse(&word, section);
-            auto_reply.refuse(&word, section);
-            Some(HandlerKind::Log)
-        }
-        Word::Forward => {
-            auto_reply.refuse(&word, section);
-            forward::forward(forward, section).map(HandlerKind::Forward)
+    let name = section.required("kind", word, "\"log\", \"forward\", \"nats\" or \"auto_reply\"")?;
+    let word = section.choice("kind", &name, &WORDS)?;
+    let Keys {
+        forward,
+        nats,
+        ca_file,
+        auto_reply,
+    } = keys;
+    if word != Word::Forward {
+        forward.refuse(&name, section);
+    }
+    if word != Word::Nats {
+        nats.refuse(&name, section);
+    }
+    if !matches!(word, Word::Forward | Word::Nats) {
+        section.refuse_keys_of("forward", &name, &[("ca_file", ca_file.is_some())]);
+    }
+    if word != Word::AutoReply {
+        auto_reply.refuse(&name, section);
+    }
+    match word {
+        Word::Log => Some(HandlerKind::Log),
+        Word::Forward => forward::forward(forward, ca_file, section).map(HandlerKind::Forward),
+        #[cfg(feature = "nats")]
+        Word::Nats => nats::nats(nats, ca_file, section).map(|nats| HandlerKind::Nats(Box::new(nats))),
+        #[cfg(not(feature = "nats"))]
+        Word::Nats => {
+            nats::refuse_kind(section);
+            None
         }
         Word::AutoReply => {
-            forward.refuse(&word, section);
             let settings = auto_reply::auto_reply(auto_reply, section)?;
             Some(HandlerKind::AutoReply(Box::new(settings)))
         }

@@ -32,6 +32,7 @@ mod findings;
 mod forward;
 mod gateway;
 mod handler;
+mod nats;
 mod raw;
 mod read;
 mod secret;
@@ -48,6 +49,8 @@ pub use environment::Environment;
 pub use findings::{ConfigError, Problem};
 pub use forward::{Ca, Forward};
 pub use handler::HandlerKind;
+#[cfg(feature = "nats")]
+pub use nats::Nats;
 
 use findings::Findings;
 use secret::Exposure;

@@ -28,12 +28,29 @@ pub(super) enum SecretError {
     Blank,
 }
 
-/// Fetches `secret`. One line break at its end is not part of it, since editors and `echo` leave one.
-pub(super) fn fetch(secret: &Secret, environment: &Environment) -> Result<SecretString, SecretError> {
+/// What a secret may look like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    /// One word. A line break at its end is not part of it, since editors and `echo` leave one.
+    Word,
+    /// Text of several lines.
+    #[cfg(feature = "nats")]
+    Text,
+}
+
+/// Fetches `secret`, which must have this `form`.
+pub(super) fn fetch(secret: &Secret, form: Form, environment: &Environment) -> Result<SecretString, SecretError> {
+    let of_form = |text: &str| match form {
+        Form::Word => one_word(text),
+        #[cfg(feature = "nats")]
+        Form::Text if text.trim().is_empty() => Err(SecretError::Empty),
+        #[cfg(feature = "nats")]
+        Form::Text => Ok(text.into()),
+    };
     match secret {
-        Secret::Inline(secret) => one_word(secret.expose_secret()),
+        Secret::Inline(secret) => of_form(secret.expose_secret()),
         Secret::Env(name) => match environment.get(name) {
-            Some(secret) => one_word(secret),
+            Some(secret) => of_form(secret),
             None => Err(SecretError::Unset(name.clone())),
         },
         Secret::File(path) => {
@@ -41,7 +58,7 @@ pub(super) fn fetch(secret: &Secret, environment: &Environment) -> Result<Secret
                 path: path.clone(),
                 source,
             })?;
-            one_word(secret.expose_secret())
+            of_form(secret.expose_secret())
         }
         Secret::Unclear => Err(SecretError::Place),
     }

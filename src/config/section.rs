@@ -12,7 +12,7 @@ use url::Url;
 use super::Environment;
 use super::findings::{Findings, did_you_mean};
 use super::raw::{Secret, Span};
-use super::secret::{self, Exposure};
+use super::secret::{self, Exposure, Form};
 use crate::id::NameError;
 
 /// Ten years. Longer than this is a slip of the pen, and would overflow the clocks that it is added to.
@@ -179,6 +179,23 @@ impl<'a> Section<'a> {
         found.map(|(_, meaning)| *meaning)
     }
 
+    /// What `text` says to `parse`.
+    #[cfg(feature = "nats")]
+    pub(super) fn parsed<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.wrong(key, format!("{error}, but is {text:?}"));
+                None
+            }
+        }
+    }
+
     /// Each item of the list `key`, read under its own key. What is wrong with a list of none is `if_empty`.
     pub(super) fn list<T>(
         &mut self,
@@ -218,8 +235,18 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// A secret, fetched from where it is.
+    /// A secret of one word, fetched from where it is.
     pub(super) fn secret(&mut self, key: &str, secret: Option<Secret>, mend: &str) -> Option<SecretString> {
+        self.secret_of(Form::Word, key, secret, mend)
+    }
+
+    /// A secret of several lines, fetched from where it is.
+    #[cfg(feature = "nats")]
+    pub(super) fn secret_text(&mut self, key: &str, secret: Option<Secret>, mend: &str) -> Option<SecretString> {
+        self.secret_of(Form::Text, key, secret, mend)
+    }
+
+    fn secret_of(&mut self, form: Form, key: &str, secret: Option<Secret>, mend: &str) -> Option<SecretString> {
         let secret = self.required(key, secret, mend)?;
         match &secret {
             Secret::Inline(_) => self.findings.inline_secret(),
@@ -238,7 +265,7 @@ impl<'a> Section<'a> {
             },
             Secret::Unclear => {}
         }
-        match secret::fetch(&secret, self.environment) {
+        match secret::fetch(&secret, form, self.environment) {
             Ok(secret) => Some(secret),
             Err(problem) => {
                 self.wrong(key, problem.to_string());

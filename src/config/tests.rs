@@ -34,6 +34,12 @@ fn environment() -> Environment {
         ),
         ("DATABASE_PASSWORD", "pa55word"),
         ("GATEWAY_KEY", "g4teway-g4teway-g4teway-g4teway-g4"),
+        ("NATS_PASSWORD", "n4tspass"),
+        ("NATS_TOKEN", "n4tstoken"),
+        (
+            "NATS_SEED",
+            "SUAIO3FHUX5PNV2LQIIP7TZ3N4L7TX3W53MQGEIVYFIGA635OZCKEYHFLM",
+        ),
     ]
     .into_iter()
     .collect()
@@ -50,8 +56,9 @@ fn example_in_full() -> String {
         _ => format!("{line}\n"),
     };
     let text: String = EXAMPLE.lines().map(switched_on).collect();
-    // A file that is there.
+    // What is there.
     text.replace("/etc/wecom-kf/ca.pem", CA_FILE)
+        .replace(r#"{ file = "/run/secrets/nats.creds" }"#, r#"{ env = "NATS_SEED" }"#)
 }
 
 /// The same, without what this build refuses.
@@ -141,7 +148,7 @@ fn the_example_shows_every_key_there_is() {
 fn the_example_is_right_with_every_setting_switched_on() {
     let loaded = Config::parse(&example_for_this_build(), &environment()).unwrap();
     assert_eq!(loaded.warnings, [""; 0]);
-    assert_eq!(loaded.config.handlers.len(), 4);
+    assert_eq!(loaded.config.handlers.len(), 7);
 }
 
 #[test]
@@ -152,7 +159,9 @@ fn a_printed_config_shows_every_key_and_no_secret() {
         known.remove("log.otlp_endpoint");
     }
     assert_eq!(missing(&known, &keys_set(&printed)), [""; 0]);
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "pa55word"] {
+    for secret in [
+        "s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "pa55word", "n4ts", "SUAIO3FH",
+    ] {
         assert!(!printed.contains(secret), "{secret} in:\n{printed}");
     }
 }
@@ -170,7 +179,8 @@ fn a_printed_config_reads_back_as_itself() {
             r#"signing_secret = "***""#,
             r#"signing_secret = { env = "BOT_SIGNING_SECRET" }"#,
         )
-        .replace(r#"password = "***""#, r#"password = { env = "DATABASE_PASSWORD" }"#)
+        .replace(r#"password = "***""#, r#"password = { env = "NATS_PASSWORD" }"#)
+        .replace(r#"credentials = "***""#, r#"credentials = { env = "NATS_SEED" }"#)
         .replace(r#"keys = ["***"]"#, r#"keys = [{ env = "GATEWAY_KEY" }]"#);
     assert_eq!(parse(&readable).to_string(), printed);
 }
@@ -178,7 +188,9 @@ fn a_printed_config_reads_back_as_itself() {
 #[test]
 fn debug_output_shows_no_secret() {
     let debug = format!("{:?} {:?}", parse(&example_for_this_build()), environment());
-    for secret in ["s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "pa55word"] {
+    for secret in [
+        "s3cret", "tok3n", "AbCdEfGh", "whsec_", "g4teway", "pa55word", "n4ts", "SUAIO3FH",
+    ] {
         assert!(!debug.contains(secret), "{secret} in:\n{debug}");
     }
 }

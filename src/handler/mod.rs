@@ -3,7 +3,7 @@
 //! Implement [`Handler`] with an `async fn`, wrap a closure with [`from_fn`], or implement [`TypedHandler`] to have one
 //! method per type of message. A [`Registration`] then gives the handler its durable name, says which messages it wants
 //! and how patiently it is tried. A handler answers through its [`Context`]. Built in are [`LogHandler`],
-//! [`Forward`] and [`AutoReply`].
+//! [`Forward`], [`AutoReply`], and with the feature `nats` one that publishes to a JetStream stream.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,9 +15,12 @@ mod attempt;
 pub mod auto_reply;
 mod closure;
 mod context;
+mod envelope;
 mod filter;
 pub mod forward;
 mod log;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod registration;
 mod roster;
 mod typed;

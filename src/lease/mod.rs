@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use crate::clock::Clock;
 use crate::store::Store;
 
 mod books;
@@ -68,12 +69,12 @@ impl Leases {
 
     /// Those of this process in `store`, and who tends them, if the store is shared.
     #[must_use]
-    pub fn of(store: &Arc<dyn Store>, settings: Settings) -> (Self, Option<Tender>) {
+    pub fn of(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, settings: Settings) -> (Self, Option<Tender>) {
         if store.shared().is_none() {
             return (Self::sole(), None);
         }
         let leases = Self::on_a_board_that_says(Holdings::default());
-        let tender = Tender::new(Arc::clone(store), settings, &leases);
+        let tender = Tender::new(Arc::clone(store), Arc::clone(clock), settings, &leases);
         (leases, Some(tender))
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::books::{self, Books};
 use super::{Holdings, Leases, Settings};
+use crate::clock::Clock;
 use crate::metric;
 use crate::store::{Census, Lease, Quota, Shared, Store, StoreError};
 
@@ -25,6 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// It aims at an even share: of each kind as many leases as there are, divided by the living replicas and rounded up.
 pub struct Tender {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     settings: Settings,
     board: Arc<watch::Sender<Holdings>>,
     seek: Arc<Notify>,
@@ -46,10 +48,11 @@ enum TenderError {
 }
 
 impl Tender {
-    pub(super) fn new(store: Arc<dyn Store>, settings: Settings, leases: &Leases) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, settings: Settings, leases: &Leases) -> Self {
         let (sender, returns) = unbounded_channel();
         Self {
             store,
+            clock,
             settings,
             board: Arc::clone(&leases.board),
             seek: Arc::clone(&leases.seek),
@@ -71,13 +74,14 @@ impl Tender {
         while !stop.is_cancelled() {
             let lapse = self.books.next_lapse();
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = sleep_until(self.renew_at) => drop(self.renew(shared).await),
                 () = sleep_until(self.look_at) => self.look(shared).await,
                 Ok(()) = vacancies.changed() => self.look(shared).await,
                 () = self.seek.notified() => self.look(shared).await,
-                Some(lease) = self.returns.recv() => self.take_back(&lease),
                 () = at(lapse) => self.lapse(),
+                Some(lease) = self.returns.recv() => self.take_back(&lease),
             }
             self.give_back(shared).await;
         }
@@ -97,6 +101,7 @@ impl Tender {
                 return;
             }
             tokio::select! {
+                biased;
                 Some(lease) = self.returns.recv() => self.take_back(&lease),
                 () = sleep_until(self.renew_at) => {
                     runs_out = self.renew(shared).await.unwrap_or(runs_out);
@@ -113,7 +118,7 @@ impl Tender {
         let asked = Instant::now();
         match self.ask(shared.renew(self.settings.term)).await {
             Ok(tenure) => {
-                let (interval, early) = (self.settings.term / 3, rand::rng().random_range(0.8..=1.0));
+                let (interval, early) = (self.settings.term / 3, self.clock.rng().random_range(0.8..=1.0));
                 self.renew_at = asked + interval.mul_f64(early);
                 (self.census.replicas, self.census.accounts) = (tenure.replicas, tenure.accounts);
                 if self.books.renewed(tenure.leases, self.until(asked)) {
@@ -222,7 +227,10 @@ impl Tender {
     fn lapse(&mut self) {
         let lapsed = self.books.lapse();
         if lapsed > 0 {
-            tracing::error!(leases = lapsed, "leases ran out: the store takes no renewals");
+            tracing::error!(
+                leases = lapsed,
+                "leases ran out before they were renewed: others may take them"
+            );
             self.publish();
         }
     }
@@ -250,7 +258,7 @@ impl Tender {
 
     fn retry_after(&self) -> Duration {
         let term = self.settings.term;
-        (term / 30).mul_f64(rand::rng().random_range(0.5..=1.0))
+        (term / 30).mul_f64(self.clock.rng().random_range(0.5..=1.0))
     }
 
     /// Waits for the store, but neither for long nor beyond the moment at which something runs out.
@@ -259,6 +267,7 @@ impl Tender {
         loop {
             let lapse = self.books.next_lapse();
             tokio::select! {
+                biased;
                 answer = &mut call => return Ok(answer.map_err(|_| TenderError::Late)??),
                 () = at(lapse) => self.lapse(),
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -44,10 +45,10 @@ impl Title {
         self.0.as_ref().is_none_or(|tenancy| tenancy.micros_left() > 0)
     }
 
-    /// How long it stands, unless it is renewed; `None` if for ever.
+    /// When it falls unless it is renewed; `None` if never.
     pub(super) fn until(&self) -> Option<Instant> {
         let tenancy = self.0.as_ref()?;
-        Some(tenancy.epoch + std::time::Duration::from_micros(tenancy.until_micros.load(Ordering::Relaxed)))
+        Some(tenancy.epoch + Duration::from_micros(tenancy.until_micros.load(Ordering::Relaxed)))
     }
 
     /// Lets it stand until `until`. One that fell does not rise again: somebody may have seen it, and acted on that.

@@ -4,8 +4,6 @@
 //! paused time does not jump while a call waits. Each [`Handle`] is what one process opened, and its wire can be cut.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -59,7 +57,7 @@ impl Row {
 pub(crate) struct Handle {
     joint: Arc<Joint>,
     owner: u32,
-    cut: AtomicBool,
+    cut: watch::Sender<bool>,
 }
 
 impl Joint {
@@ -82,7 +80,7 @@ impl Joint {
         Arc::new(Handle {
             joint: Arc::clone(self),
             owner: ledger.opened,
-            cut: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
         })
     }
 
@@ -138,19 +136,21 @@ impl Handle {
 
     /// From now on no call gets an answer, or has an effect.
     pub(crate) fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+        self.cut.send_replace(true);
     }
 
-    /// Calls get answers again; those made meanwhile never do.
+    /// Calls get answers again; those made meanwhile fail.
     pub(crate) fn mend(&self) {
-        self.cut.store(false, Ordering::SeqCst);
+        self.cut.send_replace(false);
     }
 
-    async fn wire(&self) -> &dyn Store {
-        if self.cut.load(Ordering::SeqCst) {
-            future::pending::<()>().await;
+    async fn wire(&self) -> Result<&dyn Store, StoreError> {
+        let is_cut = *self.cut.borrow();
+        if is_cut {
+            let _ = self.cut.subscribe().wait_for(|cut| !cut).await;
+            return Err(StoreError::Backend("cut off".into()));
         }
-        &*self.joint.inner
+        Ok(&*self.joint.inner)
     }
 
     fn lease(right: &Right, row: &Row) -> Lease {
@@ -164,7 +164,7 @@ impl Handle {
 #[async_trait]
 impl Shared for Handle {
     async fn renew(&self, term: Duration) -> Result<Tenure, StoreError> {
-        self.wire().await;
+        self.wire().await?;
         let until = Instant::now() + term;
         let mut ledger = self.joint.ledger();
         ledger.replicas.insert(self.owner, until);
@@ -181,7 +181,7 @@ impl Shared for Handle {
     }
 
     async fn take(&self, most: Quota, term: Duration) -> Result<Vec<Lease>, StoreError> {
-        self.wire().await;
+        self.wire().await?;
         let until = Instant::now() + term;
         let mut left = most;
         let mut taken = Vec::new();
@@ -201,7 +201,7 @@ impl Shared for Handle {
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
-        self.wire().await;
+        self.wire().await?;
         let ledger = self.joint.ledger();
         let mut vacant = Quota::default();
         for (right, _) in ledger.leases.iter().filter(|(_, row)| row.owner().is_none()) {
@@ -218,7 +218,7 @@ impl Shared for Handle {
     }
 
     async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError> {
-        self.wire().await;
+        self.wire().await?;
         for Lease { right, fence } in leases {
             if let Some(row) = self.joint.ledger().leases.get_mut(&right)
                 && (row.owner(), row.fence) == (Some(self.owner), fence.0)
@@ -231,13 +231,13 @@ impl Shared for Handle {
     }
 
     async fn leave(&self) -> Result<(), StoreError> {
-        self.wire().await;
+        self.wire().await?;
         self.joint.ledger().replicas.remove(&self.owner);
         Ok(())
     }
 
     async fn woken(&self) -> Result<Vec<AccountState>, StoreError> {
-        let mut accounts = self.wire().await.accounts().await?;
+        let mut accounts = self.wire().await?.accounts().await?;
         accounts.retain(|state| {
             let right = Right::Pull(state.account.clone());
             state.wake_up.is_some() && self.joint.owner(&right) == Some(self.owner)
@@ -258,14 +258,14 @@ impl Shared for Handle {
 impl Store for Handle {
     async fn record_wake_ups(&self, wake_ups: Vec<WakeUp>) -> Result<Vec<u64>, StoreError> {
         let accounts: Vec<_> = wake_ups.iter().map(|wake_up| wake_up.account.clone()).collect();
-        let numbers = self.wire().await.record_wake_ups(wake_ups).await?;
+        let numbers = self.wire().await?.record_wake_ups(wake_ups).await?;
         accounts.iter().for_each(|account| self.joint.know(account));
         self.joint.wake_ups.send_replace(());
         Ok(numbers)
     }
 
     async fn claim(&self, account: &AccountKey, under: Fence, now: UnixMillis) -> Result<Option<Claim>, StoreError> {
-        let inner = self.wire().await;
+        let inner = self.wire().await?;
         self.joint.know(account);
         if self.joint.ledger().fence(&Right::Pull(account.clone())) != under {
             return Ok(None);
@@ -279,7 +279,7 @@ impl Store for Handle {
     }
 
     async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
-        let inner = self.wire().await;
+        let inner = self.wire().await?;
         {
             let mut ledger = self.joint.ledger();
             let account = &page.claim.account;
@@ -293,7 +293,7 @@ impl Store for Handle {
     }
 
     async fn finish(&self, mut finished: Vec<Finish>) -> Result<u64, StoreError> {
-        let inner = self.wire().await;
+        let inner = self.wire().await?;
         let named = finished.len();
         {
             let mut ledger = self.joint.ledger();
@@ -307,23 +307,23 @@ impl Store for Handle {
     }
 
     async fn register_handlers(&self, names: &[HandlerName]) -> Result<Vec<HandlerId>, StoreError> {
-        self.wire().await.register_handlers(names).await
+        self.wire().await?.register_handlers(names).await
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        self.wire().await.backlog().await
+        self.wire().await?.backlog().await
     }
 
     async fn accounts(&self) -> Result<Vec<AccountState>, StoreError> {
-        self.wire().await.accounts().await
+        self.wire().await?.accounts().await
     }
 
     async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError> {
-        self.wire().await.reset_cursor(claim).await
+        self.wire().await?.reset_cursor(claim).await
     }
 
     async fn pending(&self, handler: HandlerId, after: &[Position], each: usize) -> Result<Vec<Pending>, StoreError> {
-        self.wire().await.pending(handler, after, each).await
+        self.wire().await?.pending(handler, after, each).await
     }
 
     async fn pending_urgent(
@@ -332,59 +332,59 @@ impl Store for Handle {
         after: &[Position],
         each: usize,
     ) -> Result<Vec<Pending>, StoreError> {
-        self.wire().await.pending_urgent(handler, after, each).await
+        self.wire().await?.pending_urgent(handler, after, each).await
     }
 
     async fn forget_owed(&self, handler: &HandlerName, limit: usize) -> Result<u64, StoreError> {
-        self.wire().await.forget_owed(handler, limit).await
+        self.wire().await?.forget_owed(handler, limit).await
     }
 
     async fn dead_letters(&self, select: DeadSelect, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.wire().await.dead_letters(select, limit).await
+        self.wire().await?.dead_letters(select, limit).await
     }
 
     async fn replay_dead(&self, select: DeadSelect, now: UnixMillis) -> Result<u64, StoreError> {
-        self.wire().await.replay_dead(select, now).await
+        self.wire().await?.replay_dead(select, now).await
     }
 
     async fn drop_dead(&self, select: DeadSelect) -> Result<u64, StoreError> {
-        self.wire().await.drop_dead(select).await
+        self.wire().await?.drop_dead(select).await
     }
 
     async fn replays(&self) -> Result<u64, StoreError> {
-        self.wire().await.replays().await
+        self.wire().await?.replays().await
     }
 
     async fn prune(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
-        self.wire().await.prune(before, limit).await
+        self.wire().await?.prune(before, limit).await
     }
 
     async fn blank(&self, before: UnixMillis, after: Seq, limit: usize) -> Result<Blanked, StoreError> {
-        self.wire().await.blank(before, after, limit).await
+        self.wire().await?.blank(before, after, limit).await
     }
 
     async fn record_reply(&self, reply: SentReply) -> Result<(), StoreError> {
-        self.wire().await.record_reply(reply).await
+        self.wire().await?.record_reply(reply).await
     }
 
     async fn replies_to(&self, lane: Lane, msgid: &Msgid) -> Result<Vec<SentReply>, StoreError> {
-        self.wire().await.replies_to(lane, msgid).await
+        self.wire().await?.replies_to(lane, msgid).await
     }
 
     async fn reply(&self, lane: Lane, msgid: &str) -> Result<Option<SentReply>, StoreError> {
-        self.wire().await.reply(lane, msgid).await
+        self.wire().await?.reply(lane, msgid).await
     }
 
     async fn prune_replies(&self, before: UnixMillis, limit: usize) -> Result<u64, StoreError> {
-        self.wire().await.prune_replies(before, limit).await
+        self.wire().await?.prune_replies(before, limit).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.wire().await.check().await
+        self.wire().await?.check().await
     }
 
     async fn room(&self) -> Result<Option<Room>, StoreError> {
-        self.wire().await.room().await
+        self.wire().await?.room().await
     }
 
     fn news(&self) -> News {

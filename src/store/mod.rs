@@ -183,7 +183,6 @@ pub struct Position {
 
 /// What a handler still owes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct Backlog {
     /// Handler's number.
     pub id: HandlerId,
@@ -199,7 +198,6 @@ pub struct Backlog {
 
 /// How far [`Store::blank`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct Blanked {
     /// Bodies that went.
     pub bodies: u64,
@@ -209,7 +207,6 @@ pub struct Blanked {
 
 /// What is known of an account when nobody is pulling it.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct AccountState {
     /// The account.
     pub account: AccountKey,
@@ -223,7 +220,6 @@ pub struct AccountState {
 
 /// A wake-up that outlived its process.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct UnansweredWakeUp {
     /// Number given by [`Store::record_wake_ups`].
     pub number: u64,
@@ -246,7 +242,6 @@ pub struct WakeUp {
 
 /// A delivery that is owed.
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Pending {
     /// Place in the order.
     pub seq: Seq,
@@ -312,7 +307,6 @@ pub struct DeadSelect {
 
 /// A delivery that was given up.
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct DeadLetter {
     /// Handler that could not take it.
     pub handler: HandlerName,

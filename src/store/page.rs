@@ -17,10 +17,10 @@ pub struct Claim {
     pub cursor: Option<Box<str>>,
     /// Whether the account's first pull has yet to reach the end of its history.
     pub first_pull: Option<FirstPull>,
-    /// Row of the account in the store that made this claim.
-    pub(crate) account_id: i64,
-    /// Number of this claim; a commit under an older one is refused.
-    pub(crate) fence: i64,
+    /// Row of the account in the store that made this claim. For that store alone.
+    pub account_id: i64,
+    /// Number of this claim; a commit under an older one is refused. For that store alone.
+    pub fence: i64,
 }
 
 /// An account's first pull, under way.
@@ -89,7 +89,6 @@ pub enum Commit {
 
 /// A page that is durable.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Stored {
     /// Claim to pull the next page with.
     pub claim: Claim,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::clock::Clock;
 use crate::metric;
 use crate::store::{Room, Store};
 
@@ -72,6 +73,7 @@ impl fmt::Display for Held {
 #[derive(Debug)]
 pub(super) struct Floodgate {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     marks: Marks,
     held: watch::Sender<Option<Held>>,
     /// Pages in a row that the store did not take.
@@ -80,9 +82,10 @@ pub(super) struct Floodgate {
 }
 
 impl Floodgate {
-    pub(super) fn new(store: Arc<dyn Store>, marks: Marks) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, marks: Marks) -> Self {
         Self {
             store,
+            clock,
             marks,
             held: watch::Sender::new(None),
             failures: AtomicU32::new(0),
@@ -118,6 +121,7 @@ impl Floodgate {
             let mut count_at = Instant::now() + COUNT_EVERY;
             loop {
                 tokio::select! {
+                    biased;
                     () = sleep(LOOK_EVERY) => {}
                     () = self.failed.notified() => self.until_it_takes_writes().await,
                 }
@@ -144,7 +148,7 @@ impl Floodgate {
         self.set(Some(Held::StoreFails));
         loop {
             let failures = self.failures.load(Ordering::Relaxed);
-            let wait = self.marks.backoff.wait(failures, &mut rand::rng());
+            let wait = self.marks.backoff.wait(failures, &mut self.clock.rng());
             sleep(wait).await;
             if self.store.check().await.is_ok() {
                 return;

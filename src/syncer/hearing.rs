@@ -1,6 +1,6 @@
 //! Hears of wake-ups that other processes recorded in the store they share.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pull::Source;
 use crate::backoff::Backoff;
+use crate::clock::Clock;
 use crate::id::AppName;
 use crate::store::Store;
 
@@ -20,13 +21,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
 
 /// Wakes the accounts that another process had a callback for, until `stop`.
-pub(super) async fn hear(store: Arc<dyn Store>, sources: HashMap<AppName, Arc<Source>>, stop: CancellationToken) {
+pub(super) async fn hear(
+    store: Arc<dyn Store>,
+    sources: BTreeMap<AppName, Arc<Source>>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
     let Some(shared) = store.shared() else { return };
     let listening = async {
         let mut told = shared.wake_ups_elsewhere();
         let mut failures = 0;
         loop {
             tokio::select! {
+                biased;
                 Ok(()) = told.changed() => sleep(PAUSE).await,
                 () = sleep(ASK_EVERY) => {}
             }
@@ -38,7 +45,7 @@ pub(super) async fn hear(store: Arc<dyn Store>, sources: HashMap<AppName, Arc<So
                         error = &error as &dyn std::error::Error,
                         "cannot ask for wake-ups of other replicas, will try again"
                     );
-                    let wait = BACKOFF.wait(failures, &mut rand::rng());
+                    let wait = BACKOFF.wait(failures, &mut clock.rng());
                     sleep(wait).await;
                     continue;
                 }

@@ -9,7 +9,7 @@
 //!
 //! Source: <https://developer.work.weixin.qq.com/document/path/94670>
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Client;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::handler::Roster;
@@ -35,12 +34,14 @@ mod saving;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod wake_ups;
 
 use floodgate::Floodgate;
 pub use floodgate::{Held, Marks};
 use pull::Source;
 use schedule::Schedule;
+pub use upstream::Upstream;
 pub use wake_ups::WakeUps;
 
 /// How accounts are pulled.
@@ -78,27 +79,28 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Syncer {
     store: Arc<dyn Store>,
-    sources: HashMap<AppName, Arc<Source>>,
+    clock: Arc<dyn Clock>,
+    sources: BTreeMap<AppName, Arc<Source>>,
     floodgate: Arc<Floodgate>,
 }
 
 impl Syncer {
-    /// Will pull what `leases` hold through `clients` into `store`, for the handlers of `roster`, as long as `marks` leave
+    /// Will pull what `leases` hold from `upstreams` into `store`, for the handlers of `roster`, as long as `marks` leave
     /// room.
     #[must_use]
     pub fn new(
-        clients: HashMap<AppName, (Client, Settings)>,
+        upstreams: HashMap<AppName, (Arc<dyn Upstream>, Settings)>,
         store: &Arc<dyn Store>,
         roster: &Arc<Roster>,
         leases: &Leases,
         clock: &Arc<dyn Clock>,
         marks: Marks,
     ) -> Self {
-        let floodgate = Arc::new(Floodgate::new(Arc::clone(store), marks));
-        let source = |(app, (client, settings)): (AppName, (Client, Settings))| {
+        let floodgate = Arc::new(Floodgate::new(Arc::clone(store), Arc::clone(clock), marks));
+        let source = |(app, (upstream, settings)): (AppName, (Arc<dyn Upstream>, Settings))| {
             let source = Source {
                 store: Arc::clone(store),
-                client,
+                upstream,
                 wake_ups: Arc::new(WakeUps::new(app.clone())),
                 roster: Arc::clone(roster),
                 clock: Arc::clone(clock),
@@ -110,7 +112,8 @@ impl Syncer {
         };
         Self {
             store: Arc::clone(store),
-            sources: clients.into_iter().map(source).collect(),
+            clock: Arc::clone(clock),
+            sources: upstreams.into_iter().map(source).collect(),
             floodgate,
         }
     }
@@ -133,7 +136,8 @@ impl Syncer {
         let mut tasks = JoinSet::new();
         stop.run_until_cancelled(self.floodgate.look()).await;
         tasks.spawn(Arc::clone(&self.floodgate).watch(stop.clone()));
-        tasks.spawn(hearing::hear(self.store, self.sources.clone(), stop.clone()));
+        let hear = hearing::hear(self.store, self.sources.clone(), self.clock, stop.clone());
+        tasks.spawn(hear);
         for (app, source) in self.sources {
             tasks.spawn(saving::save(Arc::clone(&source), answered.clone()));
             tasks.spawn(Schedule::new(app, source).run(stop.clone()));

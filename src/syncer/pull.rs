@@ -9,8 +9,9 @@ use tracing::{Instrument as _, Level};
 use super::Settings;
 use super::floodgate::Floodgate;
 use super::intake::{self, Batch};
+use super::upstream::Upstream;
 use super::wake_ups::WakeUps;
-use crate::api::{ApiError, Client, ErrCode, SyncMsg, SyncPage, TokenlessTurn};
+use crate::api::{ApiError, ErrCode, SyncMsg, SyncPage, TokenlessTurn};
 use crate::clock::Clock;
 use crate::handler::Roster;
 use crate::id::{AccountKey, CallbackToken};
@@ -28,7 +29,7 @@ const UNMOVED_PAGES: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) store: Arc<dyn Store>,
-    pub(super) client: Client,
+    pub(super) upstream: Arc<dyn Upstream>,
     pub(super) wake_ups: Arc<WakeUps>,
     pub(super) roster: Arc<Roster>,
     pub(super) clock: Arc<dyn Clock>,
@@ -160,6 +161,7 @@ impl Pull {
             let claim = self.claim().await?;
             let answers = self.source.wake_ups.number(&self.account.open_kfid);
             let page = tokio::select! {
+                biased;
                 page = self.fetch(&claim) => page?,
                 () = stop.cancelled() => return Ok(End::Stopped),
             };
@@ -205,7 +207,7 @@ impl Pull {
 
     /// Asks for the page after the claim's cursor, with a callback's token if there is one.
     async fn fetch(&self, claim: &Claim) -> Result<SyncPage, End> {
-        let Source { client, wake_ups, .. } = &*self.source;
+        let Source { upstream, wake_ups, .. } = &*self.source;
         let open_kfid = &self.account.open_kfid;
         let tokenless = SyncMsg {
             open_kfid,
@@ -221,13 +223,13 @@ impl Pull {
             }
             let token = match ticket {
                 Ticket::Token(token) => token,
-                Ticket::Turn(turn) => return client.sync_msg_in_turn(&tokenless, turn).await.map_err(End::Api),
+                Ticket::Turn(turn) => return upstream.sync_msg_in_turn(&tokenless, turn).await.map_err(End::Api),
             };
             let token_paid = SyncMsg {
                 token: Some(&token),
                 ..tokenless
             };
-            match client.sync_msg(&token_paid).await {
+            match upstream.sync_msg(&token_paid).await {
                 Err(error) if error.errcode() == Some(ErrCode::INVALID_CALLBACK_TOKEN) => {
                     tracing::debug!(account = %self.account, "callback token refused, going on without it");
                     wake_ups.token_refused(open_kfid, &token);
@@ -240,13 +242,13 @@ impl Pull {
     /// What the next call may be made with. Waits for a turn without a token, unless a callback brings one meanwhile.
     async fn ticket(&self) -> Result<Ticket, End> {
         let Source {
-            client,
+            upstream,
             wake_ups,
             clock,
             ..
         } = &*self.source;
         let mut changed = wake_ups.subscribe();
-        let turn = client.tokenless_turn();
+        let turn = upstream.tokenless_turn();
         tokio::pin!(turn);
         loop {
             if let Some(token) = wake_ups.token(&self.account.open_kfid, clock.now()) {
@@ -256,6 +258,7 @@ impl Pull {
                 return Err(End::NeedsTokenless);
             }
             tokio::select! {
+                biased;
                 turn = &mut turn => return Ok(Ticket::Turn(turn)),
                 _ = changed.changed() => {}
             }

@@ -38,8 +38,9 @@ pub(super) async fn save(source: Arc<Source>, stop: CancellationToken) {
                     error = &error as &dyn std::error::Error,
                     "cannot save wake-ups, will try again"
                 );
-                let wait = source.settings.backoff.wait(failures, &mut rand::rng());
+                let wait = source.settings.backoff.wait(failures, &mut source.clock.rng());
                 tokio::select! {
+                    biased;
                     () = sleep(wait) => changed.mark_changed(),
                     () = stop.cancelled() => {}
                 }

@@ -1,6 +1,6 @@
 //! What callbacks said and no pull has answered yet: one entry per account, however many callbacks come.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ pub struct WakeUps {
 
 #[derive(Debug, Default)]
 struct Told {
-    entries: HashMap<OpenKfid, Entry>,
+    entries: BTreeMap<OpenKfid, Entry>,
     /// Woken since the schedule last looked.
-    awake: HashSet<OpenKfid>,
+    awake: BTreeSet<OpenKfid>,
     /// Granted to the application since the schedule last looked.
-    granted: HashSet<OpenKfid>,
+    granted: BTreeSet<OpenKfid>,
 }
 
 #[derive(Debug, Default)]
@@ -143,8 +143,9 @@ impl WakeUps {
         let UnansweredWakeUp { number, token, at } = wake_up;
         entry.number = entry.number.max(number);
         entry.heard = entry.heard.max(number);
-        if let Some(token) = token
-            && entry.token.as_ref().is_none_or(|(_, came)| *came < at)
+        // The number tells which is newer: clocks of other machines may be wrong.
+        if entry.acted < Some(number)
+            && let Some(token) = token
         {
             entry.token = Some((token, at));
         }
@@ -156,12 +157,12 @@ impl WakeUps {
     }
 
     /// Takes the accounts woken since the last time.
-    pub(super) fn take_awake(&self) -> HashSet<OpenKfid> {
+    pub(super) fn take_awake(&self) -> BTreeSet<OpenKfid> {
         std::mem::take(&mut self.told().awake)
     }
 
     /// Takes the accounts granted since the last time.
-    pub(super) fn take_granted(&self) -> HashSet<OpenKfid> {
+    pub(super) fn take_granted(&self) -> BTreeSet<OpenKfid> {
         std::mem::take(&mut self.told().granted)
     }
 
@@ -293,7 +294,7 @@ mod tests {
         for n in 0..1000 {
             board.wake(wk1.clone(), Some(CallbackToken::new(format!("ENC{n}"))), UnixMillis(n));
         }
-        assert_eq!(board.take_awake(), HashSet::from([wk1.clone()]));
+        assert_eq!(board.take_awake(), BTreeSet::from([wk1.clone()]));
         assert!(board.take_awake().is_empty());
         assert_eq!(board.take_unsaved().len(), 1);
         assert!(board.take_unsaved().is_empty());
@@ -370,9 +371,14 @@ mod tests {
         board.take_up(&wk1, 3);
         board.hear(&wk1, number(3));
         assert!(board.take_awake().is_empty(), "it was taken up with that");
-        board.hear(&wk1, number(4));
+        let with_token = UnansweredWakeUp {
+            token: Some(CallbackToken::new("ENC4")),
+            ..number(4)
+        };
+        board.hear(&wk1, with_token);
         board.hear(&wk1, number(4));
         assert_eq!(board.take_awake().len(), 1);
+        assert_eq!(board.token(&wk1, UnixMillis(0)).unwrap().expose(), "ENC4");
         board.hear(&wk1, number(4));
         assert!(board.take_awake().is_empty());
         assert_eq!(board.number(&wk1), 4, "a page asked for from now on answers it");
@@ -405,7 +411,7 @@ mod tests {
         let (board, wk1) = board();
         board.know(&wk1);
         board.wake_all(UnixMillis(1));
-        assert_eq!(board.take_awake(), HashSet::from([wk1.clone()]));
+        assert_eq!(board.take_awake(), BTreeSet::from([wk1.clone()]));
         assert!(board.take_awake().is_empty());
         assert!(board.token(&wk1, UnixMillis(1)).is_none());
     }

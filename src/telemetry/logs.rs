@@ -25,12 +25,16 @@ use crate::span;
 
 /// Crates that see requests, with the secrets in them, before they are encrypted. A test holds it to what is built.
 const CARRIERS: &[&str] = &[
+    "async_nats",
+    "deadpool_postgres",
     "h2",
     "hyper",
     "hyper_util",
+    "nkeys",
     "reqwest",
     "rustls",
     "rustls_platform_verifier",
+    "tokio_postgres",
 ];
 
 /// What is logged, and how.

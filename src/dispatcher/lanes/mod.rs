@@ -53,8 +53,17 @@ pub(crate) struct Lanes {
     waiting: usize,
     urgent: VecDeque<Lane>,
     ready: VecDeque<Lane>,
+    /// Who goes first when the handler is probed the next time.
+    probe_first: Line,
     /// Lanes whose first delivery is not due yet.
     resting: BinaryHeap<Reverse<(Instant, Lane)>>,
+}
+
+/// Where lanes stand that are to be tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Line {
+    Urgent,
+    Ready,
 }
 
 /// One customer's deliveries.
@@ -95,6 +104,7 @@ impl Lanes {
             waiting: 0,
             urgent: VecDeque::new(),
             ready: VecDeque::new(),
+            probe_first: Line::Urgent,
             resting: BinaryHeap::new(),
         }
     }
@@ -130,9 +140,29 @@ impl Lanes {
     /// The next delivery to try. Its lane stands still until [`finished`](Self::finished) or
     /// [`try_again`](Self::try_again).
     pub(crate) fn next(&mut self, now: Instant) -> Option<Pending> {
+        self.next_from(Line::Urgent, now)
+    }
+
+    /// The next delivery to probe a handler with that fails for everybody, as [`next`](Self::next); but urgent ones go
+    /// first only every other time. Two customers whose urgent message is poison would otherwise get every probe, and it
+    /// would never be found out that the handler works for all the others.
+    pub(crate) fn next_probe(&mut self, now: Instant) -> Option<Pending> {
+        let delivery = self.next_from(self.probe_first, now)?;
+        self.probe_first = match self.probe_first {
+            Line::Urgent => Line::Ready,
+            Line::Ready => Line::Urgent,
+        };
+        Some(delivery)
+    }
+
+    fn next_from(&mut self, first: Line, now: Instant) -> Option<Pending> {
         self.wake_rested(now);
         loop {
-            let lane = self.urgent.pop_front().or_else(|| self.ready.pop_front())?;
+            let (first, second) = match first {
+                Line::Urgent => (&mut self.urgent, &mut self.ready),
+                Line::Ready => (&mut self.ready, &mut self.urgent),
+            };
+            let lane = first.pop_front().or_else(|| second.pop_front())?;
             // A lane may stand in both lines; whichever entry comes second finds it running, or gone.
             let Some(queue) = self.lanes.get_mut(&lane) else {
                 continue;

@@ -142,11 +142,17 @@ async fn the_window_and_a_lane_are_limits() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Offer { seq: i64, customer: u8, urgent: bool },
+    Offer {
+        seq: i64,
+        customer: u8,
+        urgent: bool,
+    },
     Start,
     Finish(usize),
     Fail(usize, u64),
     Pass(u64),
+    /// The shard of one that was taken in is lost.
+    Evict(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -156,6 +162,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Finish),
         1 => (any::<usize>(), 0..5_u64).prop_map(|(which, wait)| Step::Fail(which, wait)),
         1 => (0..5_u64).prop_map(Step::Pass),
+        1 => any::<usize>().prop_map(Step::Evict),
     ]
 }
 
@@ -166,6 +173,7 @@ proptest! {
         let _guard = runtime.enter();
         let (mut lanes, mut now) = (lanes(20, 6), Instant::now());
         let (mut running, mut taken, mut done) = (Vec::<Pending>::new(), BTreeSet::new(), BTreeSet::new());
+        let mut of_lane = HashMap::new();
         for step in steps {
             match step {
                 Step::Offer { seq, customer, urgent } => {
@@ -175,6 +183,7 @@ proptest! {
                     prop_assert!(known || !(full && held), "taken in above the window");
                     if held {
                         taken.insert(seq);
+                        of_lane.insert(seq, Lane::of(&account(), &customer.to_string()));
                     }
                 }
                 Step::Start => {
@@ -193,7 +202,13 @@ proptest! {
                     lanes.try_again(failed, now + Duration::from_secs(wait), now);
                 }
                 Step::Pass(seconds) => now += Duration::from_secs(seconds),
-                Step::Finish(_) | Step::Fail(..) => {}
+                Step::Evict(which) if !taken.is_empty() => {
+                    let shard = of_lane[taken.iter().nth(which % taken.len()).unwrap()].shard();
+                    lanes.evict([shard].into_iter().collect());
+                    let goes_on = |seq: &i64| done.contains(seq) || running.iter().any(|running| running.seq.0 == *seq);
+                    taken.retain(|seq| of_lane[seq].shard() != shard || goes_on(seq));
+                }
+                Step::Finish(_) | Step::Fail(..) | Step::Evict(_) => {}
             }
         }
         // Let everything end: all that was taken comes out, each customer's in order.

@@ -31,10 +31,12 @@ impl Runner {
     pub(super) fn start_attempts(&mut self) {
         while self.may_start_more() {
             let now = Instant::now();
-            if !matches!(self.breaker.gate(now), Gate::Open | Gate::Probe) {
-                return;
-            }
-            let Some(delivery) = self.lanes.next(now) else { return };
+            let delivery = match self.breaker.gate(now) {
+                Gate::Open => self.lanes.next(now),
+                Gate::Probe => self.lanes.next_probe(now),
+                Gate::ClosedUntil(_) | Gate::Probing => None,
+            };
+            let Some(delivery) = delivery else { return };
             match self.estate.title(delivery.lane.shard()) {
                 Some(title) => self.start_attempt(delivery, title, now),
                 None => self.put_aside(delivery.lane, delivery.seq),
@@ -99,7 +101,7 @@ impl Runner {
             }
             let Running { delivery, trial, .. } = running;
             self.breaker
-                .failed(Failure::Message, *trial, delivery.lane, now, &mut rand::rng());
+                .failed(Failure::Message, *trial, delivery.lane, now, &mut self.clock.rng());
             tracing::error!(
                 %handler,
                 msgid = %delivery.letter.msgid,

@@ -140,8 +140,9 @@ impl Runner {
             self.start_recording();
             let timer = self.next_timer();
             tokio::select! {
+                // In one order, so that a run can be repeated; and what comes most often last.
+                biased;
                 () = stop.cancelled() => {}
-                ended = self.crew.ended() => self.take_ended(ended),
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 reading = wait(&mut self.reading) => self.take_reading(reading),
                 shards = news.next() => self.shards.news(shards),
@@ -150,7 +151,12 @@ impl Runner {
                     self.check_replays = true;
                     self.check_urgent = true;
                     self.tell_of_overdue();
+                    if is_shared {
+                        // What was let go of at the very moment of its renewal is still held.
+                        self.take_holdings();
+                    }
                 }
+                ended = self.crew.ended() => self.take_ended(ended),
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
             }
         }
@@ -165,6 +171,7 @@ impl Runner {
         while !self.running.is_empty() {
             self.start_recording();
             tokio::select! {
+                biased;
                 ended = self.crew.ended() => self.take_ended(ended),
                 recorded = wait(&mut self.recording) => self.take_recorded(recorded),
                 () = sleep_until(grace_ends) => {
@@ -187,7 +194,8 @@ impl Runner {
         if self.recording.is_none() && !self.unrecorded.is_empty() {
             let unrecorded = std::mem::take(&mut self.unrecorded);
             self.being_recorded = unrecorded.shards();
-            self.recording = Some(Box::pin(record(Arc::clone(&self.store), unrecorded)));
+            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+            self.recording = Some(Box::pin(record(store, clock, unrecorded)));
         }
     }
 

@@ -118,7 +118,7 @@ impl Runner {
             }
             Err((asked, error)) => {
                 self.read_failures = self.read_failures.saturating_add(1);
-                self.read_not_before = now + STORE_BACKOFF.wait(self.read_failures, &mut rand::rng());
+                self.read_not_before = now + STORE_BACKOFF.wait(self.read_failures, &mut self.clock.rng());
                 let (handler, error) = (self.member.name(), &error as &dyn std::error::Error);
                 tracing::error!(%handler, error, "cannot read owed deliveries, will try again");
                 if let Some(asked) = asked {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::STORE_BACKOFF;
+use crate::clock::Clock;
 use crate::lease::Title;
 use crate::store::{Finish, Seq, ShardSet, Store, StoreError, Verdict};
 
@@ -48,7 +49,11 @@ pub(super) struct Recorded {
 pub(super) struct StoreClosed;
 
 /// Writes outcomes down, however long the store takes.
-pub(super) async fn record(store: Arc<dyn Store>, unrecorded: Unrecorded) -> Result<Recorded, StoreClosed> {
+pub(super) async fn record(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    unrecorded: Unrecorded,
+) -> Result<Recorded, StoreClosed> {
     let Unrecorded { finished, titles, .. } = unrecorded;
     let mut failures = 0;
     let refused = loop {
@@ -61,7 +66,7 @@ pub(super) async fn record(store: Arc<dyn Store>, unrecorded: Unrecorded) -> Res
                     error = &error as &dyn std::error::Error,
                     "cannot record outcomes, will try again"
                 );
-                let wait = STORE_BACKOFF.wait(failures, &mut rand::rng());
+                let wait = STORE_BACKOFF.wait(failures, &mut clock.rng());
                 tokio::time::sleep(wait).await;
             }
         }

@@ -66,7 +66,7 @@ impl Runner {
             Attempt::Retry { after, reason } => (Failure::Message, after, reason),
             Attempt::Unavailable { after, reason } => (Failure::Unavailable(after), after, reason),
         };
-        let mut rng = rand::rng();
+        let mut rng = self.clock.rng();
         // Of one that is overdue it has been told.
         if !overdue {
             self.breaker.failed(failure, *trial, delivery.lane, now, &mut rng);

@@ -68,14 +68,13 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
-use super::{Context, Handler, HandlerError, Outcome};
+use super::{Context, Handler, HandlerError, Outcome, envelope};
 use crate::clock::Clock;
 use crate::message::Message;
 use answer::{Answer, AnswerError};
 use connect::{Connector, Lookup, Resolver};
 
 mod answer;
-mod body;
 mod connect;
 mod public;
 mod response;
@@ -87,6 +86,9 @@ pub use public::{NotPublic, Reach};
 pub use schema::answer_schema;
 pub use signature::{SigningSecret, SigningSecretError};
 pub use tls::{Authorities, AuthoritiesError};
+
+#[cfg(feature = "nats")]
+pub(super) use tls::config as tls_config;
 
 /// Longest head of an answer, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -275,8 +277,8 @@ impl Forward {
 impl Handler for Forward {
     async fn handle(&self, cx: &Context, message: &Message) -> Result<Outcome, HandlerError> {
         let now = self.clock.now();
-        let body = body::of(message, &cx.account().app, now).map_err(|failure| HandlerError::Reject {
-            source: Box::new(failure),
+        let body = envelope::of(message, &cx.account().app, now).map_err(|error| HandlerError::Reject {
+            source: Box::new(error),
         })?;
         let response = self.post(cx, body).await?;
         let verdict = response::judge(&response, now);
@@ -295,8 +297,6 @@ impl Handler for Forward {
 /// Why a message was not taken.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("message cannot be forwarded: it is no JSON object with a msgtype")]
-    NoMessage,
     #[error("endpoint gave no answer")]
     Transport(#[source] legacy::Error),
     #[error("endpoint answered {}", .0.as_u16())]

@@ -58,7 +58,7 @@ impl fmt::Debug for Authorities {
 }
 
 /// Verifies endpoints by `authorities`, or by those that this machine trusts.
-pub(super) fn config(authorities: Option<&Authorities>) -> Result<ClientConfig, rustls::Error> {
+pub(in crate::handler) fn config(authorities: Option<&Authorities>) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let config = match authorities {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Holdings, Leases, Settings, Title};
+use crate::clock::{Clock, SystemClock};
 use crate::id::{AccountKey, AppName, OpenKfid};
 use crate::store::joint::{Handle, Joint};
 use crate::store::{self, Right, Shard, Store};
@@ -21,6 +22,10 @@ mod sharing;
 
 const TERM: Duration = Duration::from_secs(15);
 const SECOND: Duration = Duration::from_secs(1);
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
 
 /// A store, and who shares it.
 struct House {
@@ -40,12 +45,11 @@ impl House {
     fn join(&self) -> Replica {
         let handle = self.joint.open();
         let store: Arc<dyn Store> = Arc::<Handle>::clone(&handle);
-        let (leases, tender) = Leases::of(&store, Settings { term: TERM });
+        let (leases, tender) = Leases::of(&store, &clock(), Settings { term: TERM });
         let stop = CancellationToken::new();
         Replica {
             holdings: leases.holdings(),
             task: tokio::spawn(tender.unwrap().run(stop.clone())),
-            leases,
             handle,
             stop,
         }
@@ -59,7 +63,6 @@ impl House {
 /// One process.
 struct Replica {
     handle: Arc<Handle>,
-    leases: Leases,
     holdings: watch::Receiver<Holdings>,
     stop: CancellationToken,
     task: JoinHandle<()>,

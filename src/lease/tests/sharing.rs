@@ -60,7 +60,7 @@ async fn a_store_of_ones_own_needs_nobody_to_tend_it() {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite://{}", folder.path().join("kf.db").display());
     let store = store::open(&store::Settings::new(url)).await.unwrap();
-    let (leases, tender) = Leases::of(&store, Settings::default());
+    let (leases, tender) = Leases::of(&store, &clock(), Settings::default());
     assert!(tender.is_none());
     let holdings = leases.holdings().borrow().clone();
     assert!(holdings.is_everything() && holdings.accounts().is_none());

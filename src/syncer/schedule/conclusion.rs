@@ -31,7 +31,7 @@ impl Schedule {
                     .source
                     .settings
                     .poll_interval
-                    .mul_f64(rand::rng().random_range(0.9..=1.1));
+                    .mul_f64(self.source.clock.rng().random_range(0.9..=1.1));
                 self.agenda.set_alarm(open_kfid, now + poll);
                 self.agenda.wake(open_kfid, now);
             }
@@ -155,7 +155,11 @@ impl Schedule {
         let account = self.agenda.account(open_kfid);
         account.failures = account.failures.saturating_add(1);
         let failures = account.failures;
-        let wait = self.source.settings.backoff.wait(failures, &mut rand::rng());
+        let wait = self
+            .source
+            .settings
+            .backoff
+            .wait(failures, &mut self.source.clock.rng());
         self.agenda.rest(open_kfid, Instant::now() + wait);
         failures
     }

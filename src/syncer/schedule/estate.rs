@@ -79,6 +79,11 @@ impl Estate {
         changes
     }
 
+    /// Whether none is ours now.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_shared && self.titles.is_empty()
+    }
+
     /// Fence under which `open_kfid` is held.
     pub(super) fn fence(&self, open_kfid: &OpenKfid) -> Option<Fence> {
         if self.is_shared {

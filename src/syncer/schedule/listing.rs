@@ -1,5 +1,6 @@
 //! Which accounts there are, as WeCom tells.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinError;
@@ -13,8 +14,8 @@ impl Schedule {
     /// Asks WeCom now and then which accounts there are, so that none waits for its first callback.
     pub(super) fn start_listing(&mut self) {
         if self.listing.is_empty() && Instant::now() >= self.list_at {
-            let client = self.source.client.clone();
-            self.listing.spawn(async move { client.account_list().await });
+            let upstream = Arc::clone(&self.source.upstream);
+            self.listing.spawn(async move { upstream.account_list().await });
         }
     }
 
@@ -63,7 +64,7 @@ impl Schedule {
             self.source
                 .settings
                 .backoff
-                .wait(self.listing_failures, &mut rand::rng())
+                .wait(self.listing_failures, &mut self.source.clock.rng())
         })
     }
 }

@@ -76,6 +76,7 @@ impl Schedule {
             self.take_holdings();
         } else {
             tokio::select! {
+                biased;
                 () = self.take_up_known_accounts() => {}
                 () = stop.cancelled() => return,
             }
@@ -91,14 +92,22 @@ impl Schedule {
             let list_at = self.listing.is_empty().then_some(self.list_at);
             let alarm = self.agenda.next_alarm().into_iter().chain(list_at).min();
             tokio::select! {
+                // In one order, so that a run can be repeated; and what comes most often last.
+                biased;
                 () = stop.cancelled() => {}
                 Some(ended) = self.pulls.join_next_with_id() => self.take_ended(ended).await,
                 Some(listed) = self.listing.join_next() => self.take_listed(listed),
-                Ok(()) = changed.changed() => {}
-                Ok(()) = held.changed() => {}
                 () = self.estate.changed(), if is_shared => self.take_holdings(),
                 read = self.taking_up.read(), if is_shared => self.take_up_gained(read),
-                _ = tell.tick() => self.tell_time_left(),
+                _ = tell.tick() => {
+                    self.tell_time_left();
+                    if is_shared {
+                        // What was let go of at the very moment of its renewal is still held.
+                        self.take_holdings();
+                    }
+                }
+                Ok(()) = held.changed() => {}
+                Ok(()) = changed.changed() => {}
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
             }
         }
@@ -202,6 +211,10 @@ impl Schedule {
                 }
             }
         }
+        self.tell_of_paused();
+    }
+
+    fn tell_of_paused(&self) {
         metrics::gauge!(metric::ACCOUNTS_PAUSED, "app" => self.app.to_string()).set(self.agenda.paused() as f64);
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Schedule;
 use crate::id::OpenKfid;
+use crate::metric;
 use crate::store::AccountState;
 use crate::syncer::pull::Source;
 
@@ -84,7 +85,7 @@ async fn read_accounts(source: Arc<Source>) -> Vec<AccountState> {
                     error = &error as &dyn std::error::Error,
                     "cannot read the accounts, will try again"
                 );
-                let wait = source.settings.backoff.wait(failures, &mut rand::rng());
+                let wait = source.settings.backoff.wait(failures, &mut source.clock.rng());
                 sleep(wait).await;
             }
         }
@@ -146,6 +147,11 @@ impl Schedule {
             self.let_go(open_kfid);
         }
         self.taking_up.gained.extend(changes.gained);
+        self.tell_of_paused();
+        if self.estate.is_empty() {
+            // What was last seen of an account says nothing any more, and nobody would ever say better.
+            metrics::gauge!(metric::SYNC_LAG_SECONDS, "app" => self.app.to_string()).set(0.0);
+        }
     }
 
     /// Somebody else is to pull `open_kfid`. A page in hand may still be committed, unless they were quicker.

@@ -14,19 +14,20 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Held, Marks, Settings, Syncer, WakeUps};
+use super::{Held, Marks, Settings, Syncer, Upstream, WakeUps};
 use crate::api;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, ManualClock, UnixMillis};
 use crate::handler::{LogHandler, Registration, Roster};
 use crate::id::{AccountKey, AppName, CallbackToken, CorpId, HandlerName, OpenKfid};
-use crate::lease::Leases;
+use crate::lease::{self, Leases};
 use crate::store::{self, Fence, Store};
 
 mod back_pressure;
 mod fairness;
 mod pages;
 mod refusals;
+mod replicas;
 mod script;
 mod start;
 mod stop;
@@ -80,6 +81,7 @@ struct Change {
     api: api::Settings,
     sync: Settings,
     marks: Marks,
+    lease: lease::Settings,
 }
 
 impl House {
@@ -125,6 +127,12 @@ impl House {
 
     /// Runs a syncer that waits for next to nothing, and never polls.
     fn run_with(&self, api_base: &str, change: impl FnOnce(&mut Change)) -> Running {
+        let store: Arc<dyn Store> = Arc::<Watched>::clone(&self.store);
+        self.run_on(&store, api_base, change)
+    }
+
+    /// Runs one on `store`, which may be shared with others.
+    fn run_on(&self, store: &Arc<dyn Store>, api_base: &str, change: impl FnOnce(&mut Change)) -> Running {
         let simulated = crate::simulator::Settings::default();
         let mut settings = Change {
             api: api::Settings::new(CorpId::from("ww0123456789abcdef"), simulated.secret),
@@ -140,6 +148,7 @@ impl House {
                 backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(5)),
                 ..Marks::default()
             },
+            lease: lease::Settings::default(),
         };
         settings.api.api_base = api_base.to_owned();
         settings.api.calls_per_second = 1_000_000;
@@ -148,15 +157,25 @@ impl House {
         settings.api.rate_limit_pause = Duration::from_millis(100);
         change(&mut settings);
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let client = api::Client::new(settings.api, Arc::clone(&clock)).unwrap();
-        let clients = HashMap::from([(app(), (client, settings.sync))]);
-        let store: Arc<dyn Store> = Arc::<Watched>::clone(&self.store);
-        let syncer = Syncer::new(clients, &store, &self.roster, &Leases::sole(), &clock, settings.marks);
+        let client: Arc<dyn Upstream> = Arc::new(api::Client::new(settings.api, Arc::clone(&clock)).unwrap());
+        let upstreams = HashMap::from([(app(), (client, settings.sync))]);
+        let (leases, tender) = Leases::of(store, &clock, settings.lease);
+        let syncer = Syncer::new(upstreams, store, &self.roster, &leases, &clock, settings.marks);
         let wake_ups = syncer.wake_ups(&app()).unwrap();
         let (stop, held) = (CancellationToken::new(), syncer.held());
         Running {
             held,
-            task: tokio::spawn(syncer.run(stop.clone(), stop.clone())),
+            task: tokio::spawn({
+                let stop = stop.clone();
+                let tending = async move |stop| {
+                    if let Some(tender) = tender {
+                        tender.run(stop).await;
+                    }
+                };
+                async move {
+                    tokio::join!(syncer.run(stop.clone(), stop.clone()), tending(stop));
+                }
+            }),
             stop,
             wake_ups,
         }

@@ -1,4 +1,4 @@
-//! What the endpoint is sent: WeCom's item in an envelope.
+//! What goes out to whoever is handed messages elsewhere: WeCom's item in an envelope.
 //!
 //! ```json
 //! { "type": "kf.text", "timestamp": "2026-11-22T10:00:00Z", "data": { "app": "main", "msgid": "…", … } }
@@ -14,10 +14,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Failure;
 use crate::clock::UnixMillis;
 use crate::id::{AppName, ExternalUserid, OpenKfid};
 use crate::message::{Message, forwarded_type};
+
+/// It is nothing that a receiver could make sense of.
+#[derive(Debug, thiserror::Error)]
+#[error("message cannot be forwarded: it is no JSON object with a msgtype")]
+pub(super) struct NoMessage;
 
 #[derive(Serialize)]
 struct Envelope<'a> {
@@ -49,11 +53,11 @@ impl Borrow<str> for Name<'_> {
 /// What the envelope adds to an item, in bytes, as a rule.
 const ENVELOPE_BYTES: usize = 256;
 
-/// Writes the body for `message` of `app`. It is dated when it was sent, or `now` if WeCom gave no such time.
-pub(super) fn of(message: &Message, app: &AppName, now: UnixMillis) -> Result<Vec<u8>, Failure> {
-    let kind = message.kind().ok_or(Failure::NoMessage)?;
+/// Writes the envelope of `message` of `app`. It is dated when it was sent, or `now` if WeCom gave no such time.
+pub(super) fn of(message: &Message, app: &AppName, now: UnixMillis) -> Result<Vec<u8>, NoMessage> {
+    let kind = message.kind().ok_or(NoMessage)?;
     let item = message.raw().get();
-    let mut fields: BTreeMap<Name<'_>, &RawValue> = serde_json::from_str(item).map_err(|_| Failure::NoMessage)?;
+    let mut fields: BTreeMap<Name<'_>, &RawValue> = serde_json::from_str(item).map_err(|_| NoMessage)?;
     fields.remove("app");
     fields.remove("open_kfid");
     if message.external_userid.is_some() {
@@ -175,10 +179,7 @@ mod tests {
     fn what_is_no_message_is_not_forwarded() {
         let app = AppName::new("main").unwrap();
         for item in ["17", "[]", "{}"] {
-            assert!(
-                matches!(of(&decoded(item), &app, NOW), Err(Failure::NoMessage)),
-                "{item}"
-            );
+            assert!(of(&decoded(item), &app, NOW).is_err(), "{item}");
         }
     }
 
