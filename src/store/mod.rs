@@ -54,7 +54,8 @@ pub const URGENT_REACH: usize = 100;
 /// Keeps cursors, messages and owed deliveries. See the [module](self) for the rules.
 ///
 /// Every method waits until its effect is durable. Methods may be called concurrently. A call whose future is dropped
-/// may still be carried out. Dropping the last handle waits until what was asked for is done.
+/// may still be carried out, and so may one that failed because a server's answer was lost. Dropping the last handle to a
+/// store of this process alone waits until what was asked for is done.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Makes `names` known and returns their ids in the same order. A name keeps its id for ever; a new one gets only

@@ -49,6 +49,9 @@ fn an_item_without_a_readable_id_is_named_by_its_digest() {
         "[]",
         "{}",
         "true",
+        // No index would take it, and no text of a database.
+        &format!("\"{}\"", "m".repeat(513)),
+        r#""m\u0000""#,
     ] {
         let json = format!(r#"{{"msgid":{msgid},"msgtype":"note"}}"#);
         let message = decode_text(&json);

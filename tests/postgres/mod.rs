@@ -17,13 +17,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User};
 use tempfile::TempDir;
 
+pub(crate) mod pgbouncer;
+
 /// How often a server that starts or stops is looked at, fifty milliseconds apart: far longer than any takes.
 const LOOKS: usize = 2400;
 
-/// Waits for the end of what started it, which closes its input, and then ends the server in the folder and removes that.
+/// Waits for the end of what started it, which closes its input, and then ends the servers that left their ids in the folder
+/// and removes that.
 const JANITOR: &str = r#"
 read -r _
-pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" && while kill -0 "$pid"; do sleep 0.05; done
+for file in "$1"/data/*.pid; do
+    pid=$(head -n 1 "$file" 2>/dev/null) && kill -QUIT "$pid" && while kill -0 "$pid"; do sleep 0.05; done
+done
 rm -rf "$1"
 "#;
 
@@ -149,6 +154,7 @@ impl Cluster {
             "unix_socket_directories=".to_owned(),
             "max_connections=300".to_owned(),
             "shared_buffers=64MB".to_owned(),
+            "log_line_prefix=%m %d ".to_owned(),
         ] {
             command.arg("-c").arg(setting);
         }
@@ -236,22 +242,25 @@ fn server_user() -> Option<User> {
     })
 }
 
-/// A program of PostgreSQL's, run as somebody it agrees to run as. From Debian's package, which is installed if it is
-/// missing.
+/// A program of PostgreSQL's. From Debian's package, which is installed if it is missing.
 fn program(name: &str) -> Command {
-    let path = programs().join(name);
+    as_server_user(Command::new(programs().join(name)))
+}
+
+/// `command`, run as somebody whom a server agrees to run as. Give it its arguments afterwards.
+fn as_server_user(command: Command) -> Command {
     match server_user() {
-        None => Command::new(path),
+        None => command,
         Some(user) => {
-            let mut command = Command::new("setpriv");
-            command
+            let mut as_user = Command::new("setpriv");
+            as_user
                 .arg(format!("--reuid={}", user.uid))
                 .arg(format!("--regid={}", user.gid))
                 .arg("--clear-groups")
-                .arg(path)
+                .arg(command.get_program())
                 // The folder the tests run in may be closed to that user.
                 .current_dir("/");
-            command
+            as_user
         }
     }
 }

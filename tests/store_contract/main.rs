@@ -44,6 +44,7 @@ macro_rules! run_on {
                         a_page_that_fails_half_way_changes_nothing,
                         a_message_is_stored_once_however_often_it_comes,
                         a_message_with_another_body_does_not_replace_the_first,
+                        no_id_and_no_type_that_can_come_holds_up_a_page,
                         the_same_msgid_on_two_accounts_is_two_messages,
                         history_is_stored_without_being_owed,
                         numbers_grow_and_are_never_given_twice,
@@ -137,12 +138,48 @@ macro_rules! share_on {
 mod on {
     run_on! {
         sqlite: crate::sqlite::SqliteBench;
-        postgres: crate::postgres::PostgresBench;
+        postgres: crate::postgres::bench::PostgresBench;
     }
 }
 
 mod shared_on {
     share_on! {
-        postgres: crate::postgres::PostgresBench;
+        postgres: crate::postgres::bench::PostgresBench;
+    }
+}
+
+/// What hands each call to another server connection may be in between.
+mod through_pgbouncer {
+    contract! { crate::postgres::bench::PooledBench:
+        pages {
+            a_page_and_its_cursor_become_durable_together,
+            a_page_that_fails_half_way_changes_nothing,
+            a_message_with_another_body_does_not_replace_the_first,
+            concurrent_commits_are_all_durable,
+            only_shards_that_got_work_are_news,
+        }
+        accounts {
+            wake_ups_are_numbered_one_by_one_per_account,
+            a_store_that_takes_writes_passes_its_check,
+        }
+        deliveries {
+            handlers_keep_their_ids,
+            urgent_ones_come_with_what_their_customers_are_owed_before,
+            naming_what_is_not_owed_changes_nothing,
+        }
+        dead_letters {
+            a_replayed_letter_is_owed_afresh,
+            another_process_sees_that_letters_were_replayed,
+        }
+        retention {
+            only_old_messages_are_pruned_and_no_more_than_asked,
+        }
+        leases {
+            a_take_over_raises_the_fence_and_a_renewal_keeps_it,
+            a_late_owner_can_neither_claim_nor_commit,
+            a_late_owner_can_neither_put_off_nor_bury_but_what_is_done_counts,
+            replicas_that_take_at_once_never_hold_the_same_right,
+            a_reader_skips_nothing_whoever_commits,
+        }
     }
 }

@@ -142,6 +142,21 @@ pub(crate) async fn a_message_with_another_body_does_not_replace_the_first(bench
     assert_eq!(deliveries[0].letter.body.get(), first.body.get());
 }
 
+pub(crate) async fn no_id_and_no_type_that_can_come_holds_up_a_page(bench: &impl Bench) {
+    let store = bench.open().await;
+    let bot = register(&store, "bot").await;
+    let long: String = (0..512).map(|n| char::from(b'!' + (n * 7 % 90) as u8)).collect();
+    let strange = NewMessage {
+        kind: "no\0such'type\\".into(),
+        send_time: u64::MAX,
+        ..text("\u{1f600}'\\\u{7f}\n", "wm1", &[bot])
+    };
+    let messages = vec![text(&long, "wm1", &[bot]), strange.clone()];
+    assert_eq!(store_messages(&store, messages.clone()).await, [Intake::New; 2]);
+    assert_eq!(store_messages(&store, messages).await, [Intake::Repeated; 2]);
+    assert_eq!(msgids(&owed(&store, bot).await), [&*long, strange.msgid.as_str()]);
+}
+
 pub(crate) async fn the_same_msgid_on_two_accounts_is_two_messages(bench: &impl Bench) {
     let store = bench.open().await;
     let bot = register(&store, "bot").await;

@@ -223,7 +223,7 @@ pub(super) async fn finish(link: &Link, finished: &[Finish]) -> Result<u64, Fail
         let (verdict, used, when, why) = match &finish.verdict {
             Verdict::Done => (DONE, 0, 0, None),
             Verdict::Retry { attempts, due } => (RETRY, *attempts, due.0, None),
-            Verdict::Dead { attempts, at, reason } => (DEAD, *attempts, at.0, Some(&**reason)),
+            Verdict::Dead { attempts, at, reason } => (DEAD, *attempts, at.0, Some(row::text(reason))),
         };
         verdicts.push(verdict);
         attempts.push(i64::from(used));

@@ -8,12 +8,14 @@
 //!    reader that sees a number of a shard has seen all lower ones of it, or never will.
 //! 4. `stored` keeps those that are new, `owing` owes them, `known` compares the others with what is stored.
 
+use std::borrow::Cow;
+
 use tokio_postgres::types::Type;
 
 use super::account;
 use super::failure::Failure;
 use super::link::Link;
-use super::row::get;
+use super::row::{get, text};
 use crate::store::{Commit, Intake, NewMessage, Page, PageEnds, Seq, ShardSet, Stored};
 
 /// Sets the locks on shards apart from those that others may take in the same database: `wekf`.
@@ -151,7 +153,7 @@ struct Columns<'a> {
     msgids: Vec<&'a str>,
     lanes: Vec<i64>,
     urgent: Vec<bool>,
-    kinds: Vec<&'a str>,
+    kinds: Vec<Cow<'a, str>>,
     bodies: Vec<&'a str>,
     /// Which message, from 1, is owed …
     owed_nth: Vec<i64>,
@@ -168,7 +170,7 @@ impl<'a> Columns<'a> {
             columns.msgids.push(message.msgid.as_str());
             columns.lanes.push(message.lane.to_row());
             columns.urgent.push(message.urgent);
-            columns.kinds.push(&message.kind);
+            columns.kinds.push(text(&message.kind));
             columns.bodies.push(message.body.get());
             for handler in &message.owed_to {
                 columns.owed_nth.push(nth);

@@ -1,5 +1,6 @@
 //! Columns read back into the words of the domain.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use serde_json::value::RawValue;
@@ -10,6 +11,15 @@ use super::failure::Failure;
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, AppName, HandlerName, Msgid, OpenKfid};
 use crate::store::Shard;
+
+/// `text` as PostgreSQL can keep it: without NUL. For what is read by people only.
+pub(super) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Failure> {
     row.try_get(column).map_err(|error| Failure::Row(Box::new(error)))

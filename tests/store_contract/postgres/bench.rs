@@ -1,4 +1,4 @@
-//! What the PostgreSQL store promises beyond the contract: about its database, and about several who share it.
+//! A place for PostgreSQL stores: one private cluster for all tests of the process, a database for each store.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -7,15 +7,12 @@ use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 use wecom_kf::store::{Settings, Store, open, open_operator};
 
+use super::cluster::Cluster;
+use super::cluster::pgbouncer::Pgbouncer;
 use crate::bench::Bench;
 
-#[path = "../postgres/mod.rs"]
-mod cluster;
-
-use cluster::Cluster;
-
 /// The cluster of this process, which its janitor ends with it.
-fn cluster() -> &'static Cluster {
+pub(super) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(Cluster::start)
 }
@@ -32,36 +29,59 @@ impl Default for PostgresBench {
     fn default() -> Self {
         let idle = IDLE.lock().unwrap().pop();
         if let Some(database) = idle {
-            apart(async || restore(&database, new_store().await).await);
+            apart(async || run(&database, new_store().await).await);
             return Self { database };
         }
-        static MADE: AtomicUsize = AtomicUsize::new(0);
-        let database = format!("store{}", MADE.fetch_add(1, Ordering::Relaxed));
-        apart(async || run("postgres", &format!("CREATE DATABASE {database}")).await);
+        let database = apart(async || new_database("").await);
         Self { database }
     }
 }
 
+/// Makes a database with nothing in it.
+pub(super) async fn new_database(options: &str) -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let database = format!("store{}", MADE.fetch_add(1, Ordering::Relaxed));
+    run("postgres", &format!("CREATE DATABASE {database} {options}")).await;
+    database
+}
+
+/// How to open a store in `database`.
+pub(super) fn settings(database: &str) -> Settings {
+    Settings::new(cluster().url(database))
+}
+
 impl Drop for PostgresBench {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
         // What is left of its stores must not act on the next one's.
         let database = std::mem::take(&mut self.database);
         apart(async || {
-            on("postgres", async |client| {
-                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-                while client.execute(end, &[&database]).await.unwrap() > 0 {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            })
-            .await;
+            while end_sessions(&database).await > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
         });
         IDLE.lock().unwrap().push(database);
     }
 }
 
+/// Ends every session in `database`, and returns how many there were.
+pub(super) async fn end_sessions(database: &str) -> u64 {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+    on("postgres", async |client| {
+        client.execute(end, &[&database]).await.unwrap()
+    })
+    .await
+}
+
 impl PostgresBench {
-    pub(crate) fn settings(&self) -> Settings {
-        Settings::new(cluster().url(&self.database))
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        settings(&self.database)
     }
 }
 
@@ -79,7 +99,7 @@ impl Bench for PostgresBench {
         let left = Self::default();
         apart(async || {
             drop(left.open().await);
-            restore(&left.database, &snapshot(&self.database).await).await;
+            run(&left.database, &snapshot(&self.database).await).await;
         });
         left
     }
@@ -100,7 +120,7 @@ fn apart<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
 }
 
 /// Runs `work` on a connection to `database`.
-async fn on<T>(database: &str, work: impl AsyncFnOnce(&Client) -> T) -> T {
+pub(super) async fn on<T>(database: &str, work: impl AsyncFnOnce(&Client) -> T) -> T {
     let (client, connection) = tokio_postgres::connect(&cluster().url(database), NoTls).await.unwrap();
     let driver = tokio::spawn(connection);
     let done = work(&client).await;
@@ -110,7 +130,7 @@ async fn on<T>(database: &str, work: impl AsyncFnOnce(&Client) -> T) -> T {
 }
 
 /// Runs `sql` on `database` as any program could.
-async fn run(database: &str, sql: &str) {
+pub(super) async fn run(database: &str, sql: &str) {
     on(database, async |client| client.batch_execute(sql).await.unwrap()).await;
 }
 
@@ -142,13 +162,34 @@ async fn new_store() -> &'static str {
     static NEW: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
     let make = async || {
         run("postgres", "CREATE DATABASE new_store").await;
-        drop(open(&Settings::new(cluster().url("new_store"))).await.unwrap());
+        drop(open(&settings("new_store")).await.unwrap());
         snapshot("new_store").await
     };
     NEW.get_or_init(make).await
 }
 
-/// Makes a database with our tables hold what a snapshot says.
-async fn restore(database: &str, snapshot: &str) {
-    run(database, snapshot).await;
+/// The same, with pgbouncer before it, which hands each call to a server connection of its choice.
+#[derive(Default)]
+pub(crate) struct PooledBench(PostgresBench);
+
+impl PooledBench {
+    fn settings(&self) -> Settings {
+        static POOLER: OnceLock<Pgbouncer> = OnceLock::new();
+        let pooler = POOLER.get_or_init(|| Pgbouncer::before(cluster()));
+        Settings::new(pooler.url(self.0.database()))
+    }
+}
+
+impl Bench for PooledBench {
+    async fn open(&self) -> Arc<dyn Store> {
+        open(&self.settings()).await.unwrap()
+    }
+
+    async fn open_operator(&self) -> Arc<dyn Store> {
+        open_operator(&self.settings()).await.unwrap()
+    }
+
+    fn killed(&self) -> Self {
+        Self(self.0.killed())
+    }
 }
