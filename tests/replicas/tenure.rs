@@ -78,12 +78,12 @@ impl Tenures {
         held.collect()
     }
 
-    /// For everything that `life` held when it died: how long it took until somebody else had taken it. The longest there
-    /// can be, for what nobody took.
+    /// For everything that `life` held when it died: how long it took until somebody had taken it, if only the next in its
+    /// place. The longest there can be, for what nobody took.
     pub(crate) fn takeovers(&self, life: Life, died: Moment) -> Vec<Moment> {
         let taken = self.held(life, died).into_iter().map(|thing| {
             let mut later = self.changes(thing).iter().filter(|change| change.at > died);
-            let taken = later.find(|change| change.holder.is_some_and(|holder| holder != life));
+            let taken = later.find(|change| change.holder.is_some());
             taken.map_or(Moment::MAX, |change| change.at - died)
         });
         taken.collect()
