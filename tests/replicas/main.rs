@@ -1,4 +1,10 @@
-//! Several replicas.
+//! Three replicas of the real binary on one PostgreSQL, a simulated WeCom, and a receiver: whatever is done to them,
+//! nothing is lost, stored twice, disordered, or done by somebody who no longer has the right to it.
+//!
+//! Each series of `rounds` prints one line,
+//! `lost=0 double_rows=0 order_violations=0 stale_commits=0 overlap=0 dup_deliveries=D bound=B takeover_p99=…s gettoken=N`;
+//! run with `--nocapture` to see it.
+
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod balancer;
 mod blow;
