@@ -72,6 +72,11 @@ impl ErrCode {
         .contains(&self)
     }
 
+    /// Whether another machine with the same credentials may be answered otherwise.
+    pub(super) fn is_about_this_machine(self) -> bool {
+        [Self::UNTRUSTED_IP, Self::IP_NOT_ALLOWED, Self::TLS_UNSUPPORTED].contains(&self)
+    }
+
     /// Whether an access token that got this answer on a business call is to be replaced.
     ///
     /// 40001 is among them because some calls are reported to answer it for a dead token. It stays a matter for the

@@ -40,6 +40,7 @@ mod service_state;
 mod servicer;
 mod statistic;
 mod sync_msg;
+mod token_shelf;
 mod upgrade_service;
 mod wire;
 
@@ -65,9 +66,12 @@ pub use service_state::{MsgCode, ServiceSession, ServiceState, Transfer, Transfe
 pub use servicer::{DepartmentId, Reception, Receptionist, Servicer, ServicerResult, Servicers};
 pub use statistic::{CorpStatistic, ServicerStatistic, StatisticDay, StatisticDays};
 pub use sync_msg::{SyncMsg, SyncPage, TokenlessTurn};
+pub use token_shelf::{
+    ShelfError, ShelvedToken, TokenKey, TokenOffer, TokenRefusal, TokenRequest, TokenShelf, TokenTurn, Worn,
+};
 pub use upgrade_service::{UpgradeService, UpgradeServiceConfig, UpgradeTo};
 
-use access_token::{AccessToken, AccessTokens, Grant};
+use access_token::{AccessToken, AccessTokens, Grant, Share};
 use answer::{Answer, LooseInt};
 use governor::{Governor, Limit};
 use media::Opening;
@@ -99,6 +103,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Most bytes of an answer that are read.
     pub max_response_bytes: usize,
+    /// Where the access token is shared with other processes; `None` keeps it in this one.
+    pub token_shelf: Option<Arc<dyn TokenShelf>>,
 }
 
 impl Settings {
@@ -133,6 +139,7 @@ impl Settings {
             rate_limit_pause: Self::RATE_LIMIT_PAUSE,
             timeout: Self::TIMEOUT,
             max_response_bytes: Self::MAX_RESPONSE_BYTES,
+            token_shelf: None,
         }
     }
 
@@ -218,11 +225,13 @@ impl Client {
     /// certificates to trust, for example.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, ApiError> {
         settings.check()?;
+        let key = TokenKey::of(&settings.corp_id, &settings.secret);
+        let share = settings.token_shelf.clone().map(|shelf| Share::new(shelf, key));
         Ok(Self(Arc::new(Shared {
             wire: Wire::new(&settings)?,
             governor: Governor::new(&settings),
             lines: Lines::new(&settings),
-            access_tokens: AccessTokens::new(clock, settings.rate_limit_pause),
+            access_tokens: AccessTokens::new(clock, settings.rate_limit_pause, share),
             corp_id: settings.corp_id,
             secret: settings.secret,
         })))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 #[cfg(feature = "nats")]
 use std::time::Duration;
 
-use super::{App, AppError};
-use crate::api::{self, Client};
+use super::{App, AppError, token_shelf};
+use crate::api::{self, Client, TokenShelf};
 use crate::backoff::Backoff;
 use crate::callback::{Notification, Verifier};
 use crate::clock::{Clock, SetClock, SystemClock};
@@ -102,7 +102,7 @@ impl Builder {
                 name: name.clone(),
                 verifier: verifier(&app)?,
             });
-            let client = client(&config.sync, app, Arc::clone(&clock))?;
+            let client = sharing_client(&config.sync, app, &clock, token_shelf(&store))?;
             clients.push((name.clone(), client.clone()));
             upstreams.insert(name, (Arc::new(client) as Arc<dyn Upstream>, settings));
         }
@@ -233,7 +233,17 @@ fn verifier(app: &config::App) -> Result<Verifier, AppError> {
 /// # Errors
 ///
 /// [`AppError::Client`].
-pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> Result<Client, AppError> {
+pub fn client(sync: &config::Sync, app: config::App, clock: &Arc<dyn Clock>) -> Result<Client, AppError> {
+    sharing_client(sync, app, clock, None)
+}
+
+/// Makes the client through which `app` is served, with the access token that lies on `token_shelf`.
+fn sharing_client(
+    sync: &config::Sync,
+    app: config::App,
+    clock: &Arc<dyn Clock>,
+    token_shelf: Option<Arc<dyn TokenShelf>>,
+) -> Result<Client, AppError> {
     let settings = api::Settings {
         api_base: app.api_base.into(),
         calls_per_second: sync.calls_per_second,
@@ -242,9 +252,10 @@ pub fn client(sync: &config::Sync, app: config::App, clock: Arc<dyn Clock>) -> R
         concurrency: app.api_concurrency,
         rate_limit_pause: sync.rate_limit_pause,
         timeout: app.api_timeout,
+        token_shelf,
         ..api::Settings::new(app.corp_id, app.secret)
     };
-    Client::new(settings, clock).map_err(|source| AppError::Client { app: app.name, source })
+    Client::new(settings, Arc::clone(clock)).map_err(|source| AppError::Client { app: app.name, source })
 }
 
 /// What handlers speak through.

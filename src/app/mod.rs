@@ -45,11 +45,13 @@ use crate::telemetry::Metrics;
 
 mod builder;
 mod descriptors;
+mod token_shelf;
 mod upkeep;
 
 #[cfg(feature = "nats")]
 pub use builder::nats;
 pub use builder::{Builder, client};
+pub use token_shelf::token_shelf;
 
 use upkeep::Upkeep;
 

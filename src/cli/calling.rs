@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 use wecom_kf::api::{ApiError, Client, ErrCode};
 use wecom_kf::app;
-use wecom_kf::clock::SystemClock;
+use wecom_kf::clock::{Clock, SystemClock};
 use wecom_kf::id::AppName;
 
 use super::ConfigFile;
@@ -31,7 +31,8 @@ impl Caller {
             None => config.apps.into_iter().next(),
         };
         let meant = meant.with_context(|| format!("there is no such app in the config, but {}", names.join(", ")))?;
-        Ok(app::client(&config.sync, meant, Arc::new(SystemClock))?)
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(app::client(&config.sync, meant, &clock)?)
     }
 }
 

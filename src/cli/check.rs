@@ -11,7 +11,7 @@ use std::sync::Arc;
 use url::Url;
 use wecom_kf::api::{ApiError, Client};
 use wecom_kf::app;
-use wecom_kf::clock::SystemClock;
+use wecom_kf::clock::{Clock, SystemClock};
 #[cfg(feature = "nats")]
 use wecom_kf::config::Nats;
 use wecom_kf::config::{App, Config, Forward, Handler, HandlerKind};
@@ -167,7 +167,8 @@ fn try_to_write(folder: &Path) -> io::Result<()> {
 }
 
 async fn check_app(config: &Config, app: &App, report: &mut Report) {
-    let client = match app::client(&config.sync, app.clone(), Arc::new(SystemClock)) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let client = match app::client(&config.sync, app.clone(), &clock) {
         Ok(client) => client,
         Err(error) => return report.bad(&app.name, &chain(&error)),
     };

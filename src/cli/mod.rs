@@ -19,6 +19,7 @@ mod demo;
 mod healthcheck;
 mod keygen;
 mod media;
+mod migrate_store;
 mod retire;
 mod send;
 mod serve;
@@ -58,6 +59,11 @@ enum Command {
     Dead(dead::Options),
     /// Forgets what is still owed to a handler that has left the config.
     Retire(retire::Options),
+    /// Moves everything in an SQLite store into an empty PostgreSQL database.
+    ///
+    /// Stop the server first. Everything goes in one transaction and is compared before that ends: whatever fails, the
+    /// database stays empty and the file as it is.
+    MigrateStore(migrate_store::Options),
     /// Says something to a customer.
     Send(send::Options),
     /// Fetches a file that a customer sent, or hands WeCom one to be sent.
@@ -122,6 +128,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keygen => keygen::run(),
         Command::Dead(options) => dead::run(options),
         Command::Retire(options) => retire::run(&options),
+        Command::MigrateStore(options) => migrate_store::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Media(options) => media::run(options),
         Command::Healthcheck(options) => healthcheck::run(&options),

@@ -25,6 +25,7 @@ use crate::telemetry;
 
 mod app;
 mod auto_reply;
+mod credentials;
 mod display;
 mod environment;
 mod filter;
@@ -45,6 +46,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use credentials::StoreCredentials;
 pub use environment::Environment;
 pub use findings::{ConfigError, Problem};
 pub use forward::{Ca, Forward};

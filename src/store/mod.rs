@@ -27,6 +27,7 @@ pub(crate) mod joint;
 mod lane;
 mod lease;
 mod letter;
+mod moving;
 mod news;
 mod open;
 mod page;
@@ -35,11 +36,13 @@ mod reply;
 mod room;
 mod shared;
 mod sqlite;
+mod token;
 
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
 pub use lease::{Census, Fence, Lease, Quota, Right, Tenure};
 pub use letter::Letter;
+pub use moving::{MoveError, Moved, move_all};
 pub use news::{Bell, News};
 pub use open::{CONNECTIONS, Durability, Settings, open, open_operator};
 pub use page::{Claim, Commit, FirstPull, Intake, NewMessage, Page, PageEnds, Stored};
@@ -47,6 +50,7 @@ pub use postgres::{Authorities, AuthoritiesError};
 pub use reply::SentReply;
 pub use room::Room;
 pub use shared::Shared;
+pub use token::{SharedTokens, Spent, StoredToken, TokenAsk, TokenDenied, TokenFound, TokenRight};
 
 /// How many deliveries of one customer [`Store::pending_urgent`] reads at most.
 pub const URGENT_REACH: usize = 100;

@@ -107,7 +107,7 @@ impl Settings {
         }
     }
 
-    fn is_postgres(&self) -> bool {
+    pub(super) fn is_postgres(&self) -> bool {
         matches!(self.url.split_once("://"), Some(("postgres" | "postgresql", _)))
     }
 
@@ -129,14 +129,14 @@ impl Settings {
         }
     }
 
-    fn refused(&self, problem: impl fmt::Display) -> StoreError {
+    pub(super) fn refused(&self, problem: impl fmt::Display) -> StoreError {
         StoreError::Open {
             url: self.without_password(),
             problem: problem.to_string(),
         }
     }
 
-    fn path(&self) -> Result<&Path, &'static str> {
+    pub(super) fn path(&self) -> Result<&Path, &'static str> {
         match self.url.strip_prefix("sqlite://") {
             None => Err("is neither: write sqlite:// and the path of a file, or postgres://user@host/database"),
             Some("") => Err("names no file: write the path of one behind sqlite://"),

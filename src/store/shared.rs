@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{AccountState, Census, Lease, Quota, StoreError, Tenure};
+use super::{AccountState, Census, Lease, Quota, SharedTokens, StoreError, Tenure};
 use crate::clock::SetClock;
 
 /// Shares the work of a store among the processes that have it open, each of which is known by the handle it opened.
@@ -44,4 +44,9 @@ pub trait Shared: Send + Sync {
 
     /// Changes when leases may have come free before their time. Coalesced, and never the only way to find them.
     fn vacancies(&self) -> watch::Receiver<()>;
+
+    /// Where these processes share access tokens; `None` leaves each with its own.
+    fn tokens(&self) -> Option<&dyn SharedTokens> {
+        None
+    }
 }

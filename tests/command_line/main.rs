@@ -12,6 +12,7 @@ mod contract;
 mod dead;
 mod demo;
 mod live;
+mod migrate;
 #[path = "../end_to_end/server.rs"]
 mod server;
 mod stage;

@@ -11,7 +11,7 @@ use crate::command::{assert_says, run};
 use crate::server::binary;
 use crate::stage::Stage;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "serve",
     "check",
     "demo",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 11] = [
     "keygen",
     "dead",
     "retire",
+    "migrate-store",
     "send",
     "media",
     "healthcheck",
@@ -67,6 +68,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["dead", "show", "b t:7"], "HANDLER:NUMBER"),
         (&["dead", "replay"], "--all"),
         (&["dead", "drop", "bot:7", "--all"], "--all"),
+        (&["migrate-store", "--to", "postgres://u@h/d"], "--from"),
+        (&["migrate-store", "--from", "sqlite://x.db"], "--to"),
         (&["send", "hello"], "--account"),
         (&["send", "--account", "wk1", "hello"], "--to"),
         (&["media"], "get"),

@@ -7,6 +7,8 @@
 mod answers;
 mod auto_reply;
 mod bot;
+#[path = "../postgres/mod.rs"]
+mod cluster;
 mod crashes;
 mod debian;
 mod dice;
@@ -16,6 +18,7 @@ mod gateway;
 mod hostile_clients;
 mod load;
 mod metrics;
+mod migration;
 mod outages;
 mod post;
 mod privacy;

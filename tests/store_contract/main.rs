@@ -10,11 +10,13 @@ mod dead_letters;
 mod deliveries;
 mod leases;
 mod model;
+mod moving;
 mod pages;
 mod postgres;
 mod replies;
 mod retention;
 mod sqlite;
+mod tokens;
 
 /// Makes a test of every rule, on a fresh bench each.
 macro_rules! contract {
@@ -139,6 +141,27 @@ mod on {
     run_on! {
         sqlite: crate::sqlite::SqliteBench;
         postgres: crate::postgres::bench::PostgresBench;
+    }
+
+    mod shared {
+        contract! { crate::postgres::bench::PostgresBench:
+            tokens {
+                one_asker_at_a_time_has_the_right,
+                whoever_has_the_right_may_ask_again,
+                a_token_is_found_by_others_and_is_as_old_as_it_is,
+                the_token_to_replace_is_not_offered_again,
+                a_refused_token_is_offered_to_nobody,
+                a_right_ends_by_itself,
+                a_token_ends_with_its_life,
+                a_right_that_was_given_up_is_free_at_once,
+                a_refusal_holds_for_all_until_it_is_over,
+                a_token_that_works_is_offered_although_its_renewal_was_refused,
+                apps_do_not_meet,
+                a_token_outlives_the_process_and_debug_does_not_show_it,
+                three_clients_ask_wecom_once_for_each_token_that_is_revoked,
+                three_clients_ask_wecom_no_more_than_one_would,
+            }
+        }
     }
 }
 

@@ -28,12 +28,12 @@ impl SqliteBench {
         self.0.path().join("data/wecom-kf.db")
     }
 
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         at(&self.path())
     }
 
     /// Runs `sql` on the file as any program could.
-    fn tamper(&self, sql: &str) {
+    pub(crate) fn tamper(&self, sql: &str) {
         Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
     }
 }

@@ -9,6 +9,9 @@
 //! served counts as a failed fetch: otherwise a WeCom that hands out dead tokens would be asked for another by every
 //! single call.
 //!
+//! Where several processes serve one app, all of this goes on in each of them, and a [shelf](super::TokenShelf) beside it lets
+//! one fetch for all ([`Share`]).
+//!
 //! Source: <https://developer.work.weixin.qq.com/document/path/91039>
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,12 +25,15 @@ use tokio::time::Instant;
 
 use super::governor::LONGEST_PAUSE;
 use super::pace::{Pace, Window};
-use super::{ApiError, Call, ErrorClass};
+use super::{ApiError, Call, ErrorClass, Worn};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, UnixMillis};
 
+mod share;
 #[cfg(test)]
 mod tests;
+
+pub(super) use share::Share;
 
 /// How long a refused secret is not tried again. Four tries in the time for which WeCom bans an IP.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10 * 60);
@@ -52,6 +58,9 @@ pub(super) struct Grant {
 #[derive(Debug)]
 pub(super) struct AccessToken {
     value: SecretString,
+    /// On the shelf; 0 if it was fetched without one.
+    version: u64,
+    granted_at: UnixMillis,
     refresh_at: UnixMillis,
     expires_at: UnixMillis,
     /// Whether a call made with it was answered with anything but a refusal of the token.
@@ -73,12 +82,18 @@ pub(super) struct AccessTokens {
     rate_limit: Backoff,
     /// Its one permit belongs to whoever is asking WeCom. If that caller is dropped, the next in line asks.
     flight: Semaphore,
+    /// With which other processes; `None` if this one is alone.
+    share: Option<Share>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     current: Option<Arc<AccessToken>>,
+    /// Version of the last token there was, and what is the matter with it once it is no longer good.
+    last: (u64, Worn),
+    /// Until when the current token is used although it is due, because another process is renewing it.
+    renewed_elsewhere: Option<Instant>,
     /// Fruitless fetches in a row.
     failures: u32,
     /// How the last of them ended, and until when nobody asks again.
@@ -98,13 +113,16 @@ enum Supply {
 }
 
 impl AccessTokens {
-    pub(super) fn new(clock: Arc<dyn Clock>, rate_limit_pause: Duration) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, rate_limit_pause: Duration, share: Option<Share>) -> Self {
         Self {
             clock,
             rate_limit: Backoff::new(rate_limit_pause, LONGEST_PAUSE),
             flight: Semaphore::new(1),
+            share,
             state: Mutex::new(State {
                 current: None,
+                last: (0, Worn::Aged),
+                renewed_elsewhere: None,
                 failures: 0,
                 refusal: None,
                 fetches: Window::per_minute(FRUITLESS_PER_MINUTE),
@@ -134,18 +152,29 @@ impl AccessTokens {
             Supply::Due(token) => Some(token),
             Supply::None => None,
         };
+        let next = match &self.share {
+            // In a box: every call carries this future, and one in thousands needs it.
+            Some(share) => Box::pin(self.get_shared(share, fetch, old.is_some())).await,
+            None => Box::pin(self.fetch(fetch, 0)).await,
+        };
+        next.or_else(|error| old.ok_or(error))
+    }
+
+    /// Asks WeCom, unless it was asked in vain too often. The token gets this `version`.
+    async fn fetch(
+        &self,
+        fetch: impl Future<Output = Result<Grant, ApiError>>,
+        version: u64,
+    ) -> Result<Arc<AccessToken>, ApiError> {
         if let Err(after) = self.state().fetches.take(Instant::now()) {
             let call = Call::GetToken;
-            return old.ok_or(ApiError::RateLimited { call, after });
+            return Err(ApiError::RateLimited { call, after });
         }
         // Its life began before the answer arrived, at the latest when it was asked for.
         let asked_at = self.clock.now();
         match fetch.await {
-            Ok(grant) => Ok(self.land(grant, asked_at)),
-            Err(error) => {
-                let refusal = self.state().fail(error, &self.rate_limit);
-                old.ok_or(refusal)
-            }
+            Ok(grant) => Ok(self.land(grant, asked_at, version)),
+            Err(error) => Err(self.state().fail(error, &self.rate_limit)),
         }
     }
 
@@ -170,6 +199,7 @@ impl AccessTokens {
             return;
         }
         state.current = None;
+        state.last = (token.version, Worn::Refused);
         if token.served.load(Ordering::Relaxed) {
             return;
         }
@@ -186,22 +216,34 @@ impl AccessTokens {
         let state = self.state();
         let refusal = state.standing_refusal();
         match state.current.as_ref().filter(|token| now < token.expires_at) {
-            Some(token) if now < token.refresh_at || refusal.is_some() => Ok(Supply::Good(Arc::clone(token))),
+            Some(token) if now < token.refresh_at || refusal.is_some() || state.is_renewed_elsewhere() => {
+                Ok(Supply::Good(Arc::clone(token)))
+            }
             Some(token) => Ok(Supply::Due(Arc::clone(token))),
             None => refusal.map_or(Ok(Supply::None), Err),
         }
     }
 
-    fn land(&self, grant: Grant, asked_at: UnixMillis) -> Arc<AccessToken> {
-        // Apps that started together must not come back together.
-        let share = rand::rng().random_range(0.85..=0.95);
+    fn land(&self, grant: Grant, asked_at: UnixMillis, version: u64) -> Arc<AccessToken> {
+        let Grant { access_token, lifetime } = grant;
+        let mut state = self.state();
+        let is_the_same = |current: &Arc<AccessToken>| current.expose() == access_token.expose_secret();
+        let share = match state.current.as_ref().is_some_and(is_the_same) {
+            // WeCom may give out the same token until it ends: then there is no other before.
+            true => 1.0,
+            // Apps that started together must not come back together.
+            false => rand::rng().random_range(0.85..=0.95),
+        };
         let token = Arc::new(AccessToken {
-            value: grant.access_token,
-            refresh_at: asked_at.plus(grant.lifetime.mul_f64(share)),
-            expires_at: asked_at.plus(grant.lifetime),
+            value: access_token,
+            version,
+            granted_at: asked_at,
+            refresh_at: asked_at.plus(lifetime.mul_f64(share)),
+            expires_at: asked_at.plus(lifetime),
             served: AtomicBool::new(false),
         });
-        self.state().current = Some(Arc::clone(&token));
+        state.current = Some(Arc::clone(&token));
+        state.last = (version, Worn::Aged);
         token
     }
 
@@ -223,9 +265,18 @@ impl State {
             },
             _ => OUTAGE.wait(self.failures, rng),
         };
+        self.refuse(error, after)
+    }
+
+    /// Asks nobody for a while, and tells callers this `error` instead.
+    fn refuse(&mut self, error: ApiError, after: Duration) -> ApiError {
         self.refusal = Some((error.clone(), Instant::now() + after));
         let source = Box::new(error);
         ApiError::NoAccessToken { after, source }
+    }
+
+    fn is_renewed_elsewhere(&self) -> bool {
+        self.renewed_elsewhere.is_some_and(|until| Instant::now() < until)
     }
 
     fn standing_refusal(&self) -> Option<ApiError> {

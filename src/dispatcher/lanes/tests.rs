@@ -99,6 +99,25 @@ async fn an_earlier_delivery_that_comes_back_goes_before_one_that_rests() {
 }
 
 #[tokio::test]
+async fn probes_reach_everybody_though_urgent_ones_are_always_due() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    for (seq, customer, urgent) in [(1, "a", true), (2, "b", true), (3, "c", false), (4, "d", false)] {
+        let delivery = Pending {
+            urgent,
+            ..delivery(seq, customer)
+        };
+        assert_eq!(lanes.offer(delivery, now, now), Offer::Held);
+    }
+    let probes = std::iter::repeat_with(|| {
+        let probe = lanes.next_probe(now).unwrap();
+        let seq = probe.seq.0;
+        lanes.try_again(probe, now, now);
+        seq
+    });
+    assert_eq!(probes.take(6).collect::<Vec<_>>(), [1, 3, 2, 4, 1, 3]);
+}
+
+#[tokio::test]
 async fn an_urgent_customer_goes_before_all_others_but_not_before_itself() {
     let (mut lanes, now) = (lanes(9, 9), Instant::now());
     for (seq, customer) in [(1, "a"), (2, "b"), (3, "c")] {

@@ -19,14 +19,15 @@ use self::link::Link;
 use self::signal::{CHANNEL, Cry, Happened, Signals};
 use super::{
     AccountState, Backlog, Blanked, Census, Claim, Commit, DeadLetter, DeadSelect, Durability, Fence, Finish,
-    HandlerId, Lane, Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, Store,
-    StoreError, Tenure, WakeUp,
+    HandlerId, Lane, Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, SharedTokens,
+    Store, StoreError, StoredToken, Tenure, TokenAsk, TokenDenied, TokenFound, TokenRight, WakeUp,
 };
 use crate::clock::{SetClock, UnixMillis};
 use crate::id::{AccountKey, HandlerName, Msgid};
 
 mod account;
 mod address;
+mod arrival;
 mod connector;
 mod dead;
 mod delivery;
@@ -41,8 +42,10 @@ mod row;
 mod schema;
 mod signal;
 mod tls;
+mod token;
 
 pub(super) use self::address::Problem;
+pub(super) use self::arrival::Arrival;
 pub use self::tls::{Authorities, AuthoritiesError};
 
 /// A store in one PostgreSQL database.
@@ -274,5 +277,24 @@ impl Shared for PostgresStore {
 
     fn vacancies(&self) -> watch::Receiver<()> {
         self.signals.vacancies()
+    }
+
+    fn tokens(&self) -> Option<&dyn SharedTokens> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl SharedTokens for PostgresStore {
+    async fn ask_token(&self, ask: TokenAsk) -> Result<TokenFound, StoreError> {
+        Ok(token::ask(&self.link, &ask).await?)
+    }
+
+    async fn put_token(&self, right: TokenRight, token: StoredToken) -> Result<(), StoreError> {
+        Ok(token::put(&self.link, &right, &token).await?)
+    }
+
+    async fn give_up_token(&self, right: TokenRight, refusal: Option<TokenDenied>) -> Result<(), StoreError> {
+        Ok(token::give_up(&self.link, &right, refusal).await?)
     }
 }

@@ -35,6 +35,7 @@ mod account;
 mod damage;
 mod dead;
 mod delivery;
+mod departure;
 mod failure;
 mod file;
 mod page;
@@ -47,6 +48,8 @@ mod schema;
 mod wal;
 mod worker;
 mod writer;
+
+pub(super) use self::departure::Departure;
 
 /// A store in one SQLite file.
 ///

@@ -84,16 +84,6 @@ impl Database {
         })
     }
 
-    /// What is left of it if every process is killed now.
-    pub(crate) fn copy(&self, whisper: Whisper) -> Arc<Self> {
-        Arc::new(Self {
-            sharing: self.sharing,
-            tables: Mutex::new(self.tables().clone()),
-            open: Mutex::default(),
-            whisper,
-        })
-    }
-
     /// Opens it for the process that is known by the number `owner`.
     pub(crate) fn open(self: &Arc<Self>, owner: u64) -> Arc<Handle> {
         let ears = Arc::new(Ears {

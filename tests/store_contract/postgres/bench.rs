@@ -83,6 +83,11 @@ impl PostgresBench {
     pub(super) fn settings(&self) -> Settings {
         settings(&self.database)
     }
+
+    /// Runs `sql` on the database as any program could.
+    pub(crate) fn tamper(&self, sql: &str) {
+        apart(async || run(&self.database, sql).await);
+    }
 }
 
 impl Bench for PostgresBench {

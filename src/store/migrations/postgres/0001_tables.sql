@@ -112,3 +112,17 @@ CREATE TABLE reply (
     sent_ms     bigint NOT NULL,
     UNIQUE (lane, in_reply_to, msgid)
 );
+
+-- Access tokens of WeCom, for all processes. In clear: whoever reads this can use them until they expire.
+CREATE TABLE access_token (
+    key           text        PRIMARY KEY,            -- corporation and a digest of the secret, never the secret
+    version       bigint      NOT NULL DEFAULT 0,     -- +1 per token
+    token         text,                               -- NULL before the first, and once WeCom refuses it
+    granted_at    timestamptz NOT NULL DEFAULT 'epoch',
+    expires_at    timestamptz NOT NULL DEFAULT 'epoch',
+    refresher     bigint      NOT NULL,               -- who alone may fetch the next …
+    refresh_until timestamptz NOT NULL,               -- … until then
+    refusals      bigint      NOT NULL DEFAULT 0,     -- how often WeCom refused one, since the last
+    refused_with  bigint,                             -- its errcode
+    retry_at      timestamptz NOT NULL DEFAULT 'epoch'
+) WITH (fillfactor = 25);

@@ -8,7 +8,10 @@ use super::*;
 use crate::api::ErrCode;
 use crate::clock::ManualClock;
 
+mod share;
+
 const LIFETIME: Duration = Duration::from_secs(7200);
+const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(60);
 
 /// A gettoken that counts its calls and answers as it is told.
 #[derive(Default)]
@@ -42,7 +45,7 @@ fn rejected(call: Call, code: ErrCode) -> ApiError {
 
 fn tokens() -> (AccessTokens, ManualClock) {
     let clock = ManualClock::new(UnixMillis::from_secs(1_785_571_200));
-    let tokens = AccessTokens::new(Arc::new(clock.clone()), Duration::from_secs(60));
+    let tokens = AccessTokens::new(Arc::new(clock.clone()), RATE_LIMIT_PAUSE, None);
     (tokens, clock)
 }
 
@@ -123,15 +126,35 @@ async fn a_token_is_renewed_early_but_not_much() {
 #[tokio::test]
 async fn two_tokens_granted_together_are_not_renewed_together() {
     let (tokens, _) = tokens();
-    let grant = || Grant {
-        access_token: "t".into(),
+    let grant = |number: u32| Grant {
+        access_token: format!("token-{number}").into(),
         lifetime: LIFETIME,
     };
     let mut moments: Vec<_> = (0..20)
-        .map(|_| tokens.land(grant(), UnixMillis(0)).refresh_at)
+        .map(|number| tokens.land(grant(number), UnixMillis(0), 0).refresh_at)
         .collect();
     moments.dedup();
     assert!(moments.len() > 10, "{moments:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_wecom_gives_out_again_until_it_ends_is_asked_for_once_before_that() {
+    let (tokens, clock) = tokens();
+    let asked = AtomicUsize::new(0);
+    let began = clock.now();
+    while clock.now().since(began) < LIFETIME {
+        let fetch = async {
+            asked.fetch_add(1, Ordering::SeqCst);
+            Ok(Grant {
+                access_token: "the-same".into(),
+                lifetime: LIFETIME.saturating_sub(clock.now().since(began)),
+            })
+        };
+        let token = tokens.get(fetch).await.unwrap();
+        tokens.served(&token);
+        clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
