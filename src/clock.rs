@@ -139,9 +139,58 @@ impl Clock for ScaledClock {
     }
 }
 
+/// A clock that is set by another, of which it hears now and then. Clones share the hands.
+///
+/// Processes that share a store share what they write down: when a retry is due, when a callback came. So they go by the
+/// clock of the store, however wrong those of their machines are.
+#[derive(Clone, Debug)]
+pub struct SetClock {
+    inner: Arc<dyn Clock>,
+    /// How far ahead of `inner` it is.
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl SetClock {
+    /// Goes as `inner` does until it is set.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Clock>) -> Self {
+        Self {
+            inner,
+            ahead_ms: Arc::default(),
+        }
+    }
+
+    /// It is `now`, and goes on from there at the pace of the inner clock.
+    pub fn set(&self, now: UnixMillis) {
+        let ahead = now.0.saturating_sub(self.inner.now().0);
+        self.ahead_ms.store(ahead, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.inner.now().0.saturating_add(self.ahead_ms.load(Ordering::SeqCst)))
+    }
+
+    fn rng(&self) -> SmallRng {
+        self.inner.rng()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_goes_on_from_there() {
+        let wrong = ManualClock::new(UnixMillis(3_600_000));
+        let clock = SetClock::new(Arc::new(wrong.clone()));
+        assert_eq!(clock.now(), UnixMillis(3_600_000));
+        let seen_by_others = clock.clone();
+        clock.set(UnixMillis(5_000));
+        wrong.advance(Duration::from_secs(1));
+        assert_eq!(seen_by_others.now(), UnixMillis(6_000));
+    }
 
     #[test]
     fn moments_saturate_instead_of_wrapping() {

@@ -10,7 +10,7 @@ use super::{App, AppError, token_shelf};
 use crate::api::{self, Client, TokenShelf};
 use crate::backoff::Backoff;
 use crate::callback::{Notification, Verifier};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SetClock, SystemClock};
 use crate::config::{self, Config, HandlerKind};
 use crate::dispatcher::{self, Dispatcher};
 #[cfg(feature = "nats")]
@@ -78,12 +78,17 @@ impl Builder {
             clock,
             metrics,
         } = self;
+        let own = SetClock::new(clock);
+        let clock: Arc<dyn Clock> = Arc::new(own.clone());
         for handler in config.handlers {
             handlers.push(configured(handler, &clock)?);
         }
         refuse_shared_names(&handlers)?;
         let marks = marks(&config.store, &config.sync);
         let store = store::open(&config.store.settings()).await?;
+        if let Some(shared) = store.shared() {
+            shared.set_clock(&own).await?;
+        }
         let names: Vec<_> = handlers.iter().map(|handler| handler.name().clone()).collect();
         let ids = store.register_handlers(&names).await?;
 

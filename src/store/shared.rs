@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{AccountState, Census, Lease, Quota, SharedTokens, StoreError, Tenure};
+use crate::clock::SetClock;
 
 /// Shares the work of a store among the processes that have it open, each of which is known by the handle it opened.
 ///
@@ -15,6 +16,12 @@ pub trait Shared: Send + Sync {
     /// Renews everything this process holds for another `term`, in one statement, and notes that it lives. A lease that
     /// ran out and was not taken by anybody since is held again, under the same fence.
     async fn renew(&self, term: Duration) -> Result<Tenure, StoreError>;
+
+    /// Sets `clock` by the store's own, and again with every renewal, so that what processes write down for each other
+    /// means the same to all of them. A store whose processes have one clock leaves it alone.
+    async fn set_clock(&self, _clock: &SetClock) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Takes leases that nobody holds, up to `most` of each kind, for `term`. Each gets a new fence, under which alone
     /// can be done what is fenced; claims of an account made before can no longer commit.

@@ -20,7 +20,7 @@ use wecom_kf::id::{ExternalUserid, OpenKfid};
 use wecom_kf::simulator::{Dial, Fault, Faults, Occasion};
 
 use crate::bot::{Bot, Language};
-use crate::receiver::SIGNING_SECRET;
+use crate::post::SIGNING_SECRET;
 use crate::server::binary;
 use crate::stage::{Pace, Stage};
 

@@ -21,14 +21,23 @@ const LOOKS: usize = 600;
 ///
 /// When it is missing and cannot be installed: nothing is skipped.
 pub(crate) fn installed(package: &str, path: &'static str) -> Command {
+    ensure(package, Path::new(path));
+    Command::new(path)
+}
+
+/// Sees to it that there is a file at `path`, which the Debian package of this name brings.
+///
+/// # Panics
+///
+/// When it is missing and cannot be installed.
+pub(crate) fn ensure(package: &str, path: &Path) {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = INSTALLING.lock().unwrap();
-    if !Path::new(path).exists() {
+    if !path.exists() {
         apt_get(&["update", "-qq"]);
         apt_get(&["install", "-y", "-qq", "--no-install-recommends", package]);
-        assert!(Path::new(path).exists(), "the package {package} brought no {path}");
+        assert!(path.exists(), "the package {package} brought no {}", path.display());
     }
-    Command::new(path)
 }
 
 /// Runs `apt-get`, as root.

@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use wecom_kf::config::{Config, Environment};
 use wecom_kf::simulator::{Bells, Faults};
 
+use crate::post::SIGNING_SECRET;
 use crate::quick;
-use crate::receiver::SIGNING_SECRET;
 use crate::server::{Server, binary};
 use crate::stage::{Pace, Stage};
 

@@ -17,7 +17,8 @@ use wecom_kf::simulator::samples::{self, Chatter};
 use wecom_kf::simulator::{Account, Bells, CallbackTarget, Draft, Limits, Settings, Simulator, Verdict};
 
 use crate::front::Front;
-use crate::receiver::{Receiver, SIGNING_SECRET};
+use crate::post::SIGNING_SECRET;
+use crate::receiver::Receiver;
 use crate::server::{self, Server};
 
 /// Customers of each account.

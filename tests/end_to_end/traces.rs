@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use wecom_kf::simulator::Bells;
 
+use crate::post::SIGNING_SECRET;
 use crate::privacy::{serve, stop, until_counted};
-use crate::receiver::SIGNING_SECRET;
 use crate::stage::{Pace, Stage};
 
 /// A field of a protobuf message: its number, and its bytes if it has a length.

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use super::failure::Failure;
 use super::link::Link;
 use super::row::{self, get};
+use crate::clock::UnixMillis;
 use crate::store::{Census, Fence, Lease, Quota, Right, Tenure};
 
 fn millis(term: Duration) -> i64 {
@@ -64,18 +65,27 @@ const RENEW: &str = "
         UNION ALL SELECT NULL, NULL, shard, fence FROM shards
     )
     SELECT 1 + (SELECT count(*) FROM replica WHERE owner <> $1 AND until > clock_timestamp()),
-        (SELECT count(*) FROM account), app, open_kfid, shard, fence
+        (SELECT count(*) FROM account), app, open_kfid, shard, fence,
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint
     FROM (VALUES (1)) AS always LEFT JOIN lease ON true";
 
-pub(super) async fn renew(link: &Link, owner: &str, term: Duration) -> Result<Tenure, Failure> {
+/// Also tells what time it is.
+pub(super) async fn renew(link: &Link, owner: &str, term: Duration) -> Result<(Tenure, UnixMillis), Failure> {
     let rows = link
         .ask(RENEW, &[(&owner, Type::TEXT), (&millis(term), Type::INT8)])
         .await?;
-    let count = |column| {
-        let row = rows.first().ok_or_else(|| Failure::Row("no count".into()))?;
-        Ok::<_, Failure>(usize::try_from(row::count(row, column)?).unwrap_or(usize::MAX))
-    };
-    Ok(Tenure::new(leases(&rows, 2)?, count(0)?, count(1)?))
+    let first = rows.first().ok_or_else(|| Failure::Row("no count".into()))?;
+    let count = |column| Ok::<_, Failure>(usize::try_from(row::count(first, column)?).unwrap_or(usize::MAX));
+    let tenure = Tenure::new(leases(&rows, 2)?, count(0)?, count(1)?);
+    Ok((tenure, row::millis(first, 6)?))
+}
+
+/// What time it is.
+pub(super) async fn now(link: &Link) -> Result<UnixMillis, Failure> {
+    let row = link
+        .ask_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[])
+        .await?;
+    row::millis(&row, 0)
 }
 
 /// The claim number of an account goes up with its fence, so that a page under an older claim finds in the row that it

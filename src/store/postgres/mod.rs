@@ -7,7 +7,7 @@
 //! With [`Durability::Relaxed`](super::Durability::Relaxed) commits do not wait for the server's disk
 //! (`synchronous_commit = off`): a crash of the server takes the last moments, all of them together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use rand::RngExt as _;
@@ -22,7 +22,7 @@ use super::{
     HandlerId, Lane, Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, SharedTokens,
     Store, StoreError, StoredToken, Tenure, TokenAsk, TokenDenied, TokenFound, TokenRight, WakeUp,
 };
-use crate::clock::UnixMillis;
+use crate::clock::{SetClock, UnixMillis};
 use crate::id::{AccountKey, HandlerName, Msgid};
 
 mod account;
@@ -53,6 +53,8 @@ pub use self::tls::{Authorities, AuthoritiesError};
 pub(super) struct PostgresStore {
     link: Arc<Link>,
     signals: Arc<Signals>,
+    /// Set by the database, if anybody goes by it.
+    clock: OnceLock<SetClock>,
     /// They end with the store. An operator's command has none.
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
@@ -90,6 +92,7 @@ impl PostgresStore {
         Ok(Self {
             link: Arc::new(Link::new(connector, settings.connections).map_err(Problem::Pool)?),
             signals: Arc::new(Signals::new(format!("{owner:032x}"))),
+            clock: OnceLock::new(),
             _tasks: Vec::new(),
         })
     }
@@ -229,7 +232,18 @@ impl Store for PostgresStore {
 #[async_trait]
 impl Shared for PostgresStore {
     async fn renew(&self, term: std::time::Duration) -> Result<Tenure, StoreError> {
-        Ok(lease::renew(&self.link, self.signals.owner(), term).await?)
+        let (tenure, now) = lease::renew(&self.link, self.signals.owner(), term).await?;
+        if let Some(clock) = self.clock.get() {
+            clock.set(now);
+        }
+        Ok(tenure)
+    }
+
+    async fn set_clock(&self, clock: &SetClock) -> Result<(), StoreError> {
+        clock.set(lease::now(&self.link).await?);
+        // Whoever asked first is who renews.
+        let _ = self.clock.set(clock.clone());
+        Ok(())
     }
 
     async fn take(&self, most: Quota, term: std::time::Duration) -> Result<Vec<Lease>, StoreError> {

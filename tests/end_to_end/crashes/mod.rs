@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use rusqlite::{Connection, OpenFlags};
 use wecom_kf::id::{Msgid, OpenKfid};
 use wecom_kf::simulator::{Faults, Received};
 
+use crate::dice;
 use crate::receiver::Receiver;
 use crate::stage::Stage;
 
@@ -30,22 +30,12 @@ const BOUND: usize = 2 * (1_999 + 32);
 
 /// Length of a series: `in_ci`, unless whoever runs it says otherwise.
 pub(crate) fn rounds(in_ci: usize) -> usize {
-    usize::try_from(number("WECOM_KF_CRASH_ROUNDS").unwrap_or(in_ci as u64)).expect("a number of rounds")
+    dice::rounds("WECOM_KF_CRASH_ROUNDS", in_ci)
 }
 
 /// Dice, and their seed.
 pub(crate) fn dice() -> (SmallRng, u64) {
-    let seed = number("WECOM_KF_CRASH_SEED").unwrap_or_else(rand::random);
-    (SmallRng::seed_from_u64(seed), seed)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it is for whoever runs the test, not a setting of the server"
-)]
-fn number(name: &str) -> Option<u64> {
-    let number = std::env::var(name).ok()?;
-    Some(number.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+    dice::dice("WECOM_KF_CRASH_SEED")
 }
 
 /// Everything goes wrong now and then at WeCom and on the way to it.
