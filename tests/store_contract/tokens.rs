@@ -16,7 +16,7 @@ use wecom_kf::simulator::{self, Dial, Fault, Simulator};
 use wecom_kf::store::{SharedTokens, Spent, Store, StoredToken, TokenAsk, TokenDenied, TokenFound, TokenRight};
 
 use crate::bench::Bench;
-use crate::postgres::PostgresBench;
+use crate::postgres::bench::PostgresBench;
 
 const LONG: Duration = Duration::from_secs(7200);
 const SHORT: Duration = Duration::from_secs(1);

@@ -80,7 +80,7 @@ impl PostgresBench {
         &self.database
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         settings(&self.database)
     }
 
