@@ -37,10 +37,10 @@ async fn a_callback_at_any_replica_is_pulled_by_the_owner() {
             stage.all_arrived().await;
             let took = said.elapsed();
             let log = witness::seen(&database, &stage.origin).await;
-            let commits = log
+            let mut commits = log
                 .iter()
                 .filter(|entry| entry.thing == thing && entry.deed == Deed::Committed);
-            let by = commits.last().and_then(|commit| commit.who);
+            let by = commits.next_back().and_then(|commit| commit.who);
             println!(
                 "called at {}, pulled by {} and handed out after {took:.0?}",
                 replica.life,

@@ -352,7 +352,8 @@ pub(crate) async fn three_clients_ask_wecom_no_more_than_one_would(bench: &impl 
 
 async fn call_at_once(clients: &[Client]) {
     let mut calls = JoinSet::new();
-    for client in clients.iter().cloned() {
+    for client in clients {
+        let client = client.clone();
         calls.spawn(async move { client.account_list().await });
     }
     while let Some(called) = calls.join_next().await {

@@ -4,7 +4,7 @@
 //! transaction mode may stand in between, and whether a page was committed when its answer was lost is seen from the
 //! account's cursor. Who pulls and who hands out is decided by [leases](lease), whose clock is the database's.
 //!
-//! With [`Durability::Relaxed`](super::Durability::Relaxed) commits do not wait for the server's disk
+//! With [`Durability::Relaxed`] commits do not wait for the server's disk
 //! (`synchronous_commit = off`): a crash of the server takes the last moments, all of them together.
 
 use std::sync::{Arc, OnceLock};
