@@ -154,7 +154,9 @@ impl Settings {
         }
         // What is behind the host holds no @ unless a password holds a / or a ?, and was cut there.
         match Url::parse(&self.url) {
-            Ok(url) if !url.path().contains('@') && !url.query().unwrap_or_default().contains('@') => {
+            Ok(url)
+                if url.has_host() && !url.path().contains('@') && !url.query().unwrap_or_default().contains('@') =>
+            {
                 let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
                 format!(
                     "{}://{}{port}{}",

@@ -45,10 +45,13 @@ use world::Report;
 const SEEDS: u64 = 2_000;
 
 /// Seeds that once found something, and who shared the store.
-const ONCE_FAILED: [(u64, Sharing); 2] = [
+const ONCE_FAILED: [(u64, Sharing); 4] = [
     // A handler that works again was probed with two customers' urgent poison only, for ever.
     (15, Sharing::Alone),
     (103, Sharing::Alone),
+    // Handlers were owed nothing but poison, which looks like an outage until somebody else writes, on each replica.
+    (143, Sharing::Alone),
+    (1747, Sharing::Leases),
 ];
 
 #[expect(

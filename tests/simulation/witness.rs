@@ -16,7 +16,7 @@ use crate::chance::{Chance, digest};
 use crate::life::Life;
 use crate::weather::Weather;
 
-/// A customer whose messages are never poison.
+/// How customers are called whose messages are never poison.
 pub(crate) const FRESH: &str = "wmfresh";
 /// Attempts of one message before it is buried.
 const MAX_ATTEMPTS: u32 = 3;
@@ -116,7 +116,7 @@ impl Handler for Witness {
         };
         sleep(chance.millis(0..=longest, (key, "takes"))).await;
         self.life.running().await;
-        if message.party() != FRESH && chance.happens(weather.rejected, (subject, "rejected")) {
+        if !message.party().starts_with(FRESH) && chance.happens(weather.rejected, (subject, "rejected")) {
             under_way.outcome = audit::Outcome::Rejected;
             return Err(HandlerError::Reject { source: "no".into() });
         }
@@ -124,7 +124,7 @@ impl Handler for Witness {
             let (after, source) = (None, "nobody answers".into());
             return Err(HandlerError::Unavailable { after, source });
         }
-        let poison = message.party() != FRESH && chance.happens(weather.poison, (subject, "poison"));
+        let poison = !message.party().starts_with(FRESH) && chance.happens(weather.poison, (subject, "poison"));
         if poison || chance.happens(weather.fails, (key, "fails")) {
             let (after, source) = (None, "failed".into());
             return Err(HandlerError::Retry { after, source });

@@ -282,14 +282,15 @@ impl<'a> Fleet<'a> {
     }
 
     /// Of a handler that is handed nothing but poison nobody can tell that it works: it takes a customer with another
-    /// message.
+    /// message, and each replica sees only its own customers. So it is somebody new every time.
     fn somebody_else_writes(&mut self) {
         let now = OPENED.plus(self.world.began.elapsed());
+        let customer = format!("{FRESH}{}", now.as_secs());
         let accounts: Vec<_> = self.called.keys().cloned().collect();
         for account in accounts {
             self.world
                 .wecom(&account.app)
-                .arrive(&account.open_kfid, FRESH, false, now);
+                .arrive(&account.open_kfid, &customer, false, now);
             self.call(&account, 0);
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn text(msgid: &str, customer: &str, owed_to: &[HandlerId]) -> NewMes
         lane: Lane::of(&account("wk1"), customer),
         kind: "text".into(),
         urgent: false,
-        body: json(&format!(r#"{{"msgid":"{msgid}","msgtype":"text"}}"#)),
+        body: json(&serde_json::json!({ "msgid": msgid, "msgtype": "text" }).to_string()),
         owed_to: owed_to.to_vec(),
     }
 }
