@@ -1,9 +1,9 @@
 //! Messages pulled, stored and handled by servers that share a PostgreSQL, against a bare loop that inserts the same items
 //! into it, and against one server with SQLite.
 //!
-//! The floor is what nobody can do without: one row per item in a table with a unique msgid, a page of 1,000 in one
-//! statement and one commit, over one connection; no decoding, no deliveries, no HTTP. The database, the servers and the
-//! simulated WeCom share the machine.
+//! The floor inserts the same rows into the same tables, a message and a delivery for each item, a page of 1,000 in one
+//! statement and one commit, over one connection; nothing is pulled, decoded, handed out or deleted. The database, the
+//! servers and the simulated WeCom share the machine.
 
 use std::sync::Arc;
 
@@ -23,6 +23,18 @@ const MESSAGES: usize = 100_000;
 /// Enough for replicas to share.
 const ACCOUNTS: usize = 8;
 const ROUNDS: usize = 5;
+
+/// Those of the store.
+const TABLES: &str = include_str!("../../src/store/migrations/postgres/0001_tables.sql");
+const INSERT: &str = "
+    WITH item AS (
+        SELECT $1 + nth - 1 AS seq, msgid, body, hashtextextended(msgid, 0) AS lane
+        FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS item (msgid, body, nth)
+    ), stored AS (
+        INSERT INTO message (seq, account_id, send_time, msgid, lane, urgent, kind, recv_ms, body)
+        SELECT seq, 1, seq / 1000, msgid, lane, false, 'text', 0, body FROM item
+    )
+    INSERT INTO delivery (shard, handler_id, seq, lane, urgent) SELECT (lane & 63)::smallint, 1, seq, lane, false FROM item";
 
 pub(crate) fn measure() -> Vec<Line> {
     let runtime = Runtime::new().expect("a runtime");
@@ -63,19 +75,16 @@ async fn floor(cluster: &Cluster, ledger: &Ledger) -> f64 {
         .await
         .expect("a connection");
     let connection = tokio::spawn(connection);
-    client
-        .batch_execute("CREATE TABLE item (msgid text PRIMARY KEY, body text NOT NULL)")
-        .await
-        .expect("a table");
-    let insert = client
-        .prepare("INSERT INTO item SELECT * FROM unnest($1::text[], $2::text[])")
-        .await
-        .expect("a statement");
+    client.batch_execute(TABLES).await.expect("the tables");
+    let insert = client.prepare(INSERT).await.expect("a statement");
     let began = Instant::now();
-    for page in ledger.said.chunks(PAGE) {
+    for (page, first) in ledger.said.chunks(PAGE).zip((1_i64..).step_by(PAGE)) {
         let msgids: Vec<&str> = page.iter().map(|item| item.msgid.as_str()).collect();
         let bodies: Vec<&str> = page.iter().map(|item| &*item.raw).collect();
-        client.execute(&insert, &[&msgids, &bodies]).await.expect("an insert");
+        client
+            .execute(&insert, &[&first, &msgids, &bodies])
+            .await
+            .expect("an insert");
     }
     let rate = rate(began);
     drop(client);
