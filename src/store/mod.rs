@@ -32,6 +32,7 @@ mod news;
 mod open;
 mod page;
 mod postgres;
+mod recent;
 mod reply;
 mod room;
 mod shared;

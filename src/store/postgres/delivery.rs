@@ -98,17 +98,20 @@ pub(super) async fn pending_urgent(
     limit_each: usize,
 ) -> Result<Vec<Pending>, Failure> {
     let sql = select_pending!(
-        ", customer AS (
-             SELECT nth, shard, after, lane, max(seq) AS last, row_number() OVER (PARTITION BY nth ORDER BY min(seq)) AS place
-             FROM position CROSS JOIN LATERAL (
-                 SELECT seq, lane FROM delivery
-                 WHERE delivery.shard = position.shard AND delivery.handler_id = $1 AND delivery.seq > position.after
-                     AND urgent
-                 ORDER BY delivery.seq LIMIT $4 * $5
-             ) AS urgent
-             GROUP BY nth, shard, after, lane
+        ", urgent AS MATERIALIZED (
+             SELECT nth, position.shard, after, lane, seq
+             FROM position JOIN delivery ON delivery.shard = position.shard AND delivery.handler_id = $1
+                 AND delivery.seq > position.after AND urgent AND $5 > 0
+         ), customer AS (
+             SELECT nth, lane, min(seq) AS first, row_number() OVER (PARTITION BY nth ORDER BY min(seq)) AS place
+             FROM urgent GROUP BY nth, lane
          ), chosen AS MATERIALIZED (
-             SELECT * FROM customer WHERE place <= $4
+             -- No further than to the first customer who is not among them.
+             SELECT urgent.nth, urgent.shard, urgent.after, urgent.lane, max(urgent.seq) AS last
+             FROM urgent JOIN customer USING (nth, lane)
+             LEFT JOIN customer AS beyond ON beyond.nth = urgent.nth AND beyond.place - 1 = $4
+             WHERE customer.place <= $4 AND (beyond.first IS NULL OR urgent.seq < beyond.first)
+             GROUP BY urgent.nth, urgent.shard, urgent.after, urgent.lane
          ), reach AS (
              SELECT nth, shard, after, max(last) AS last FROM chosen GROUP BY nth, shard, after
          ), behind AS (

@@ -4,7 +4,7 @@
 //! that is stopped half way holds nothing, and a pooler may hand each call to another server connection.
 
 use std::fmt;
-use std::sync::MutexGuard;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
@@ -14,8 +14,8 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connector::{Connector, STATEMENT_TIMEOUT};
 use super::failure::Failure;
-use super::recent::{Letters, Recent};
 use crate::metric;
+use crate::store::recent::Recent;
 
 /// A call that has no answer by then has lost its connection, whatever the wire says: the server gives up before.
 const DEADLINE: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(2));
@@ -27,7 +27,7 @@ pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(super) struct Link {
     pool: Pool,
     connector: Connector,
-    recent: Recent,
+    recent: Mutex<Recent>,
 }
 
 /// A connection with a call under way. Unless the answer came it is closed: nobody could tell whose answer comes next.
@@ -52,7 +52,7 @@ impl Link {
         Ok(Self {
             pool: Pool::builder(manager).max_size(connections).build()?,
             connector,
-            recent: Recent::default(),
+            recent: Mutex::default(),
         })
     }
 
@@ -61,8 +61,8 @@ impl Link {
     }
 
     /// Messages read lately.
-    pub(super) fn letters(&self) -> MutexGuard<'_, Letters> {
-        self.recent.letters()
+    pub(super) fn letters(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for rows. Asked a second time when the connection breaks, so it must not matter how often it is done.

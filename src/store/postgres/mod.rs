@@ -36,7 +36,6 @@ mod lease;
 mod link;
 mod page;
 mod prune;
-mod recent;
 mod reply;
 mod row;
 mod schema;

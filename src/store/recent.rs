@@ -1,10 +1,9 @@
-//! Messages read lately, kept for the other handlers that are owed them, so that each is decoded once.
+//! Messages read lately, kept for the other handlers that are owed them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::failure::Failure;
-use crate::store::{Letter, Seq};
+use super::{Letter, Seq};
 
 /// Bytes of bodies that are kept. Decoded, a message takes about as much again.
 const MOST_BYTES: usize = 4 << 20;
@@ -12,10 +11,7 @@ const MOST_BYTES: usize = 4 << 20;
 /// The last messages that were read. A stored message does not change while it is owed to anybody, and no sequence
 /// number is given twice, so what is here is true.
 #[derive(Default, Debug)]
-pub(super) struct Recent(Mutex<Letters>);
-
-#[derive(Default, Debug)]
-pub(super) struct Letters {
+pub(super) struct Recent {
     letters: HashMap<Seq, Arc<Letter>>,
     /// Oldest first.
     order: VecDeque<Seq>,
@@ -23,18 +19,8 @@ pub(super) struct Letters {
 }
 
 impl Recent {
-    pub(super) fn letters(&self) -> MutexGuard<'_, Letters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Letters {
     /// The message numbered `seq`, which `read` makes unless it is here.
-    pub(super) fn get(
-        &mut self,
-        seq: Seq,
-        read: impl FnOnce() -> Result<Letter, Failure>,
-    ) -> Result<Arc<Letter>, Failure> {
+    pub(super) fn get<E>(&mut self, seq: Seq, read: impl FnOnce() -> Result<Letter, E>) -> Result<Arc<Letter>, E> {
         if let Some(letter) = self.letters.get(&seq) {
             return Ok(Arc::clone(letter));
         }
