@@ -19,12 +19,17 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// The message numbered `seq`, which `read` makes unless it is here.
-    pub(super) fn get<E>(&mut self, seq: Seq, read: impl FnOnce() -> Result<Letter, E>) -> Result<Arc<Letter>, E> {
-        if let Some(letter) = self.letters.get(&seq) {
-            return Ok(Arc::clone(letter));
+    /// The message numbered `seq`, if it is here.
+    pub(super) fn find(&self, seq: Seq) -> Option<Arc<Letter>> {
+        self.letters.get(&seq).map(Arc::clone)
+    }
+
+    /// Keeps what was read as the message numbered `seq`. Returns the one that was here before, if another was quicker.
+    pub(super) fn keep(&mut self, seq: Seq, letter: Letter) -> Arc<Letter> {
+        if let Some(letter) = self.find(seq) {
+            return letter;
         }
-        let letter = Arc::new(read()?);
+        let letter = Arc::new(letter);
         self.bytes += letter.body.get().len();
         self.letters.insert(seq, Arc::clone(&letter));
         self.order.push_back(seq);
@@ -34,6 +39,6 @@ impl Recent {
         {
             self.bytes -= gone.body.get().len();
         }
-        Ok(letter)
+        letter
     }
 }

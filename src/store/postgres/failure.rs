@@ -63,8 +63,15 @@ impl Failure {
 
     /// Whether nothing was done, and trying again may well succeed: it lost against others.
     pub(super) fn is_undone(&self) -> bool {
-        let code = self.code();
-        code == Some(&SqlState::T_R_DEADLOCK_DETECTED) || code == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
+        self.code().is_some_and(|code| {
+            // Somebody stored the very same between our look and our insert.
+            [
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::UNIQUE_VIOLATION,
+            ]
+            .contains(code)
+        })
     }
 
     /// Whether the connection is of no more use, so that another may do.

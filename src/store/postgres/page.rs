@@ -4,11 +4,16 @@
 //!
 //! 1. `moved` moves the cursor, unless the claim is out of date. Where it is, there is no row, and nothing follows.
 //! 2. `locked` takes a lock on each shard that gets work, lowest first, until the end of the transaction.
-//! 3. `given` gives numbers to the messages. Whoever gave numbers in one of these shards before has committed, so a
-//!    reader that sees a number of a shard has seen all lower ones of it, or never will.
-//! 4. `stored` keeps those that are new, `owing` owes them, `known` compares the others with what is stored.
+//! 3. `page` looks for what is known already, and gives numbers to what is new. Whoever gave numbers in one of these
+//!    shards before has committed, so a reader that sees a number of a shard has seen all lower ones of it, or never will.
+//! 4. `stored` keeps what is new, `owing` owes it, `again` compares the rest with what is stored.
+//!
+//! `ON CONFLICT DO NOTHING` would do without the look, but takes twice as long for each row, and nearly all are new. Only
+//! the same page, sent again while it is being committed, can come between look and insert: then the server undoes the
+//! statement, and it is [asked again](Link::ask).
 
 use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 
 use tokio_postgres::types::Type;
 
@@ -33,50 +38,49 @@ const COMMIT: &str = "
         RETURNING cursor, first_pull_ms, pulled_ms IS NULL AS first_pull
     ), locked AS MATERIALIZED (
         SELECT count(pg_advisory_xact_lock($7, shard)) AS shards FROM moved CROSS JOIN unnest($8::int[]) AS shard
-    ), given AS MATERIALIZED (
-        SELECT nextval('message_seq') AS seq, page.*
+    ), page AS MATERIALIZED (
+        SELECT CASE WHEN known IS NULL AND first = nth THEN nextval('message_seq') END AS seq, looked_up.*
         FROM (
-            SELECT m.* FROM moved CROSS JOIN locked
-            CROSS JOIN unnest($9::bigint[], $10::text[], $11::bigint[], $12::boolean[], $13::text[], $14::text[])
-                WITH ORDINALITY AS m (send_time, msgid, lane, urgent, kind, body, nth)
-            ORDER BY m.nth
-        ) AS page
+            SELECT known.seq AS known, known.same, p.*
+            FROM moved CROSS JOIN locked
+            CROSS JOIN unnest(
+                $9::bigint[], $10::text[], $11::bigint[], $12::boolean[], $13::text[], $14::text[], $15::bigint[]
+            ) WITH ORDINALITY AS p (send_time, msgid, lane, urgent, kind, body, first, nth)
+            LEFT JOIN LATERAL (
+                -- A message without its body is not compared. Most are younger than all that is stored, and not looked for.
+                SELECT m.seq, m.body IN (p.body, '') AS same FROM message AS m
+                WHERE m.account_id = $1 AND m.send_time = p.send_time AND m.msgid = p.msgid
+                    AND p.send_time <= (SELECT max(send_time) FROM message WHERE account_id = $1)
+                LIMIT 1
+            ) AS known ON true
+            ORDER BY p.nth
+        ) AS looked_up
     ), stored AS (
         INSERT INTO message (seq, account_id, send_time, msgid, lane, urgent, kind, recv_ms, body)
-        SELECT seq, $1, send_time, msgid, lane, urgent, kind, $6, body FROM given ORDER BY seq
-        ON CONFLICT (account_id, send_time, msgid) DO NOTHING
-        RETURNING seq
+        SELECT seq, $1, send_time, msgid, lane, urgent, kind, $6, body FROM page WHERE seq IS NOT NULL
     ), owing AS (
         -- A handler that is not registered has no id: the delivery is refused, and with it the page.
         INSERT INTO delivery (shard, handler_id, seq, lane, urgent)
-        SELECT (given.lane & 63)::smallint, handler.handler_id, seq, given.lane, given.urgent
-        FROM stored JOIN given USING (seq)
-        JOIN unnest($15::bigint[], $16::bigint[]) AS owed (nth, handler_id) ON owed.nth = given.nth
+        SELECT (page.lane & 63)::smallint, handler.handler_id, seq, page.lane, page.urgent
+        FROM page JOIN unnest($16::bigint[], $17::bigint[]) AS owed (nth, handler_id) ON owed.nth = page.nth
         LEFT JOIN handler ON handler.handler_id = owed.handler_id
+        WHERE seq IS NOT NULL
         ORDER BY 1, 2, 3
-        ON CONFLICT (shard, handler_id, seq) DO NOTHING
-    ), known AS MATERIALIZED (
-        -- What this page stores is not to be seen in the table yet. A message without its body is not compared, and
-        -- neither is one that this very page stored a moment ago, when its answer was lost.
-        SELECT given.nth, given.body, first.seq, coalesce(first.body IN (given.body, ''), true) AS same
-        FROM given LEFT JOIN LATERAL (
-            SELECT m.seq, m.body FROM message AS m
-            WHERE m.account_id = $1 AND m.send_time = given.send_time AND m.msgid = given.msgid
-            UNION ALL
-            SELECT g.seq, g.body FROM given AS g JOIN stored USING (seq)
-            WHERE g.send_time = given.send_time AND g.msgid = given.msgid
-            LIMIT 1
-        ) AS first ON true
-        WHERE NOT EXISTS (SELECT FROM stored WHERE stored.seq = given.seq)
+    ), again AS MATERIALIZED (
+        -- What is neither new nor known has come in this very page before.
+        SELECT again.nth, again.body, coalesce(again.known, first.seq) AS seq,
+            coalesce(again.same, again.body = first.body) AS same
+        FROM page AS again LEFT JOIN page AS first ON first.nth = again.first
+        WHERE again.seq IS NULL
     ), contradicting AS (
         INSERT INTO quarantine (seq, digest, body, recv_ms)
-        SELECT seq, sha256(convert_to(body, 'UTF8')), body, $6 FROM known WHERE NOT same
+        SELECT seq, sha256(convert_to(body, 'UTF8')), body, $6 FROM again WHERE NOT same
         ON CONFLICT (seq, digest) DO NOTHING
     )
     SELECT cursor, first_pull_ms, first_pull,
-        ARRAY(SELECT nth FROM known WHERE same),
-        ARRAY(SELECT nth FROM known WHERE NOT same),
-        (SELECT max(seq) FROM stored)
+        ARRAY(SELECT nth FROM again WHERE same),
+        ARRAY(SELECT nth FROM again WHERE NOT same),
+        (SELECT max(seq) FROM page)
     FROM moved";
 
 /// What a page brought, and who has to hear of it.
@@ -113,6 +117,7 @@ pub(super) async fn commit(link: &Link, page: &Page) -> Result<Committed, Failur
                 (&columns.urgent, Type::BOOL_ARRAY),
                 (&columns.kinds, Type::TEXT_ARRAY),
                 (&columns.bodies, Type::TEXT_ARRAY),
+                (&columns.firsts, Type::INT8_ARRAY),
                 (&columns.owed_nth, Type::INT8_ARRAY),
                 (&columns.owed_to, Type::INT8_ARRAY),
             ],
@@ -155,6 +160,8 @@ struct Columns<'a> {
     urgent: Vec<bool>,
     kinds: Vec<Cow<'a, str>>,
     bodies: Vec<&'a str>,
+    /// Which message, from 1, was the first of the page with its identity.
+    firsts: Vec<i64>,
     /// Which message, from 1, is owed …
     owed_nth: Vec<i64>,
     /// … to which handler.
@@ -165,14 +172,18 @@ impl<'a> Columns<'a> {
     fn of(messages: &'a [NewMessage]) -> Self {
         let mut columns = Self::default();
         let mut shards = ShardSet::default();
+        let mut firsts = HashMap::with_capacity(messages.len());
         for (message, nth) in messages.iter().zip(1..) {
+            let first = *firsts.entry((message.send_time, &message.msgid)).or_insert(nth);
+            columns.firsts.push(first);
             columns.send_times.push(message.send_time.cast_signed());
             columns.msgids.push(message.msgid.as_str());
             columns.lanes.push(message.lane.to_row());
             columns.urgent.push(message.urgent);
             columns.kinds.push(text(&message.kind));
             columns.bodies.push(message.body.get());
-            for handler in &message.owed_to {
+            let owed_to: BTreeSet<_> = message.owed_to.iter().collect();
+            for handler in owed_to {
                 columns.owed_nth.push(nth);
                 columns.owed_to.push(handler.0);
                 shards.insert(message.lane.shard());

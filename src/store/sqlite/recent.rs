@@ -40,15 +40,17 @@ impl Letters<'_> {
     pub(super) fn get(&mut self, seq: Seq) -> rusqlite::Result<Arc<Letter>> {
         let Recent { messages, accounts } = &mut *self.recent;
         let (conn, find) = (self.conn, &mut self.find);
-        messages.get(seq, || {
-            find.query_row([seq.0], |row| {
-                Ok(Letter::new(
-                    accounts.get(conn, row.get(0)?)?,
-                    row::msgid(row, 1)?,
-                    UnixMillis(row.get(2)?),
-                    row::body(row, 3)?.into(),
-                ))
-            })
-        })
+        if let Some(letter) = messages.find(seq) {
+            return Ok(letter);
+        }
+        let letter = find.query_row([seq.0], |row| {
+            Ok(Letter::new(
+                accounts.get(conn, row.get(0)?)?,
+                row::msgid(row, 1)?,
+                UnixMillis(row.get(2)?),
+                row::body(row, 3)?.into(),
+            ))
+        })?;
+        Ok(messages.keep(seq, letter))
     }
 }
