@@ -137,10 +137,35 @@ pub fn describe() {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::HashSet;
+    use std::time::Duration;
+
+    use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
     use super::*;
+
+    /// What is said of what happens on one thread, while the recorder is set there.
+    pub(crate) struct Metrics {
+        pub(crate) recorder: PrometheusRecorder,
+    }
+
+    impl Metrics {
+        pub(crate) fn new() -> Self {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            Self { recorder }
+        }
+
+        pub(crate) fn say(&self, line: &str) -> bool {
+            self.recorder.handle().render().lines().any(|said| said == line)
+        }
+
+        pub(crate) async fn until(&self, line: &str) {
+            while !self.say(line) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
 
     #[test]
     fn names_say_what_is_counted_in_which_unit_and_are_given_once() {

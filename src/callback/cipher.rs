@@ -82,7 +82,7 @@ fn is_symbol(byte: u8) -> bool {
 pub(super) fn open(key: &AesKey, ciphertext: &Ciphertext<'_>) -> Result<Frame, FrameError> {
     let mut bytes = STANDARD.decode(ciphertext.as_str()).map_err(|_| FrameError::Base64)?;
     let (blocks, rest) = Block::slice_as_chunks_mut(&mut bytes);
-    if blocks.is_empty() || !rest.is_empty() {
+    if !rest.is_empty() {
         return Err(FrameError::Blocks);
     }
     cbc::Decryptor::<Aes256>::new(key.bytes().into(), key.iv().into()).decrypt_blocks(blocks);

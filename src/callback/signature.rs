@@ -42,7 +42,7 @@ pub(super) fn from_hex(text: &[u8]) -> Option<Signature> {
         *byte = high << 4 | low;
         all |= high | low;
     }
-    (all < 16).then_some(signature)
+    (all != u8::MAX).then_some(signature)
 }
 
 /// Writes a signature as the wire has it.
@@ -82,6 +82,7 @@ mod tests {
             &format!("{good}0"),
             &good.to_uppercase(),
             &good.replace(&good[..1], "g"),
+            &format!("zz{}", &good[2..]),
         ] {
             assert_eq!(from_hex(bad.as_bytes()), None, "{bad}");
         }

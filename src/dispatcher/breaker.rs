@@ -163,7 +163,7 @@ impl Breaker {
     }
 }
 
-/// A probe comes up to a fifth early or late, so that several handlers of one endpoint do not probe together.
+/// A probe comes up to a fifth early, so that several handlers of one endpoint do not probe together.
 fn jitter(rng: &mut impl Rng) -> f64 {
     use rand::RngExt as _;
     rng.random_range(0.8..=1.0)
@@ -256,6 +256,17 @@ mod tests {
         }
         breaker.answered();
         assert_eq!(breaker.gate(now), Gate::Open);
+    }
+
+    #[tokio::test]
+    async fn handlers_that_fail_together_are_not_probed_together() {
+        let ((mut one, mut rng, now), (mut other, ..)) = (breaker(), breaker());
+        for breaker in [&mut one, &mut other] {
+            for _ in 0..3 {
+                breaker.failed(Failure::Unavailable(None), Trial::Regular, lane("a"), now, &mut rng);
+            }
+        }
+        assert_ne!(one.gate(now), other.gate(now));
     }
 
     #[tokio::test]

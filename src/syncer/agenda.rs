@@ -252,6 +252,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_token_that_came_during_a_pull_is_not_lost_to_a_pull_without_one() {
+        let (mut agenda, now, [a]) = (Agenda::new(8), Instant::now(), ids(["a"]));
+        agenda.want(&a, Fare::Tokenless, now);
+        assert!(agenda.next().is_some());
+        for fare in [Fare::Tokenless, Fare::Token, Fare::Tokenless] {
+            agenda.want(&a, fare, now);
+        }
+        agenda.ended(&a);
+        agenda.wake(&a, now);
+        assert_eq!(agenda.next(), Some((a, Fare::Token)));
+    }
+
+    #[tokio::test]
+    async fn who_asks_often_has_no_more_turns_than_others() {
+        let (mut agenda, now, [a, b]) = (Agenda::new(8), Instant::now(), ids(["a", "b"]));
+        for open_kfid in [&a, &a, &b] {
+            agenda.want(open_kfid, Fare::Tokenless, now);
+        }
+        assert_eq!(agenda.next(), Some((a.clone(), Fare::Tokenless)));
+        agenda.ended(&a);
+        agenda.want(&a, Fare::Tokenless, now);
+        assert_eq!(agenda.next(), Some((b, Fare::Tokenless)));
+    }
+
+    #[tokio::test]
     async fn accounts_without_a_token_go_one_at_a_time_and_hold_nobody_up() {
         let (mut agenda, now, [a, b, c]) = (Agenda::new(8), Instant::now(), ids(["a", "b", "c"]));
         agenda.want(&a, Fare::Tokenless, now);
@@ -289,9 +314,15 @@ mod tests {
         agenda.want(&a, Fare::Token, now);
         assert_eq!(agenda.next(), None);
         assert_eq!(agenda.next_alarm(), Some(until));
+        agenda.want(&a, Fare::Token, until - Duration::from_millis(1));
+        assert_eq!(agenda.next(), None);
         assert_eq!(agenda.ring(until), std::slice::from_ref(&a));
         agenda.want(&a, Fare::Token, until);
-        assert_eq!(agenda.next(), Some((a, Fare::Token)));
+        assert_eq!(agenda.next(), Some((a.clone(), Fare::Token)));
+        agenda.ended(&a);
+        agenda.rest(&a, until);
+        agenda.want(&a, Fare::Token, until);
+        assert_eq!(agenda.next(), Some((a, Fare::Token)), "over at its last moment");
     }
 
     #[tokio::test]

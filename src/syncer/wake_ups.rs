@@ -369,8 +369,13 @@ mod tests {
         board.hear(&wk1, number(3));
         assert!(board.take_awake().is_empty(), "somebody else pulls it");
         board.take_up(&wk1, 3);
-        board.hear(&wk1, number(3));
+        let of_the_last_owner = UnansweredWakeUp {
+            token: Some(CallbackToken::new("ENC3")),
+            ..number(3)
+        };
+        board.hear(&wk1, of_the_last_owner);
         assert!(board.take_awake().is_empty(), "it was taken up with that");
+        assert!(board.token(&wk1, UnixMillis(0)).is_none());
         let with_token = UnansweredWakeUp {
             token: Some(CallbackToken::new("ENC4")),
             ..number(4)

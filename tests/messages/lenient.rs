@@ -195,6 +195,23 @@ fn other_spellings_of_a_shop_product_are_read() {
 }
 
 #[test]
+fn what_is_now_a_text_and_now_a_number_is_read_as_it_is_written() {
+    for (price, read) in [
+        (json!("12900"), "12900"),
+        (json!(12900), "12900"),
+        (json!(-1), "-1"),
+        (json!(null), ""),
+    ] {
+        let product = json!({"product_id": "1", "sales_price": price});
+        let message = decode_value(&json!({"msgtype": "channels_shop_product", "channels_shop_product": product}));
+        let Content::ChannelsShopProduct(product) = message.content else {
+            panic!("{message:?}")
+        };
+        assert_eq!(product.sales_price, read);
+    }
+}
+
+#[test]
 fn a_menus_flag_may_be_a_number_or_a_boolean_and_its_items_of_any_type() {
     let list = json!([
         {"type": "text", "text": {"no_newline": true}}, {"type": "text", "text": {"no_newline": 0}},

@@ -238,6 +238,24 @@ fn every_fixture_is_written_back_as_it_was() {
 }
 
 #[test]
+fn debug_output_names_the_message_and_neither_the_customer_nor_what_people_wrote() {
+    for (name, item) in fixtures() {
+        let message = decode_value(&item);
+        let shown = format!("{message:?}");
+        assert!(shown.contains(message.msgid.as_str()), "{name}: {shown}");
+        let customer = message.external_userid.iter().map(|id| id.as_str());
+        let json = item.to_string();
+        // The people of the samples write Chinese; nothing else in them is.
+        let words = json
+            .split(|letter: char| letter.is_ascii())
+            .filter(|words| !words.is_empty());
+        for secret in customer.chain(words) {
+            assert!(!shown.contains(secret), "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn a_known_type_is_written_from_its_fields_and_not_copied() {
     let mut item = json!({
         "msgid": "a", "open_kfid": "wk", "send_time": 1, "origin": 3, "msgtype": "text", "text": { "content": "hi" }

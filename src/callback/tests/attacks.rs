@@ -94,6 +94,7 @@ fn checks_the_signature_before_it_decrypts_anything() {
     for (encrypt, error) in [
         ("AB==", FrameError::Base64),
         ("AAAA", FrameError::Blocks),
+        (&"AAAA".repeat(6), FrameError::Blocks),
         (&"A".repeat(64), FrameError::Padding),
     ] {
         let (query, body) = signed(encrypt);
@@ -207,6 +208,21 @@ fn a_body_that_is_no_envelope_is_no_callback() {
     ] {
         assert_eq!(refusal(body), error.into(), "{}", &body[..body.len().min(80)]);
     }
+}
+
+#[test]
+fn a_body_may_be_as_long_as_the_limit_says() {
+    let sealed = sealed(NEWS);
+    let body = sealed.body();
+    let longest = format!("{body}{}", " ".repeat(MAX_BODY_BYTES - body.len()));
+    let opened = |body: &str| {
+        ours()
+            .open(&sealed.query(), body.as_bytes(), NOW)
+            .map(|read| read.kind())
+    };
+    assert_eq!(opened(&longest), Ok("message"));
+    let longer = longest + " ";
+    assert_eq!(opened(&longer), Err(ShapeError::Envelope(XmlError::TooLong).into()));
 }
 
 /// Every way to cut the signed string into a timestamp, a nonce and a ciphertext. The token's place is the only thing

@@ -86,8 +86,8 @@ enum State {
     /// To be settled by its first delivery.
     #[default]
     Idle,
-    /// In line.
-    Ready,
+    /// In this line.
+    Ready(Line),
     /// In line once its first delivery is due.
     Resting(Instant),
     /// One of its deliveries is being tried.
@@ -167,7 +167,7 @@ impl Lanes {
             let Some(queue) = self.lanes.get_mut(&lane) else {
                 continue;
             };
-            if queue.state != State::Ready {
+            if !matches!(queue.state, State::Ready(_)) {
                 continue;
             }
             let Some((_, Held { delivery, .. })) = queue.waiting.pop_first() else {
@@ -265,16 +265,21 @@ impl Lanes {
             return;
         };
         let due = first.get().due;
-        let state = if due > now { State::Resting(due) } else { State::Ready };
+        let state = match due {
+            due if due > now => State::Resting(due),
+            _ if queue.urgent > 0 => State::Ready(Line::Urgent),
+            _ => State::Ready(Line::Ready),
+        };
         // A lane already in line gets a second place only where urgency moves it to the faster line.
-        if queue.state == state && !(state == State::Ready && queue.urgent == 1) {
+        if queue.state == state {
             return;
         }
         queue.state = state;
         match state {
             State::Resting(due) => self.resting.push(Reverse((due, lane))),
-            _ if queue.urgent > 0 => self.urgent.push_back(lane),
-            _ => self.ready.push_back(lane),
+            State::Ready(Line::Urgent) => self.urgent.push_back(lane),
+            State::Ready(Line::Ready) => self.ready.push_back(lane),
+            State::Idle | State::Running => {}
         }
     }
 

@@ -159,6 +159,56 @@ async fn the_window_and_a_lane_are_limits() {
     assert!(lanes.has_drained(full));
 }
 
+#[tokio::test]
+async fn the_window_is_a_limit_of_bytes_too() {
+    // Each body has two bytes.
+    let (mut lanes, now) = (
+        Lanes::new(Window {
+            deliveries: 10,
+            bytes: 8,
+            per_lane: 9,
+        }),
+        Instant::now(),
+    );
+    for (seq, room) in [(1, 7), (2, 5), (3, 2), (4, 0)] {
+        assert_eq!(lanes.offer(delivery(seq, "a"), now, now), Offer::Held);
+        assert_eq!(lanes.room(), room);
+    }
+    assert_eq!(lanes.offer(delivery(5, "b"), now, now), Offer::Full(Full::Window));
+    let _ = lanes.next(now);
+    assert_eq!(lanes.offer(delivery(5, "b"), now, now), Offer::Held);
+}
+
+#[tokio::test]
+async fn customers_take_turns_however_much_each_of_them_is_owed() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    for (seq, customer) in [(1, "a"), (2, "a"), (3, "a"), (4, "b"), (5, "b")] {
+        let _ = lanes.offer(delivery(seq, customer), now, now);
+    }
+    let turns = std::iter::from_fn(|| {
+        let next = lanes.next(now)?;
+        lanes.finished(next.lane, now);
+        Some(next.seq.0)
+    });
+    assert_eq!(turns.collect::<Vec<_>>(), [1, 4, 2, 5, 3]);
+}
+
+#[tokio::test]
+async fn a_customer_goes_before_others_only_while_something_urgent_waits() {
+    let (mut lanes, now) = (lanes(9, 9), Instant::now());
+    let urgent = Pending {
+        urgent: true,
+        ..delivery(1, "a")
+    };
+    for delivery in [urgent, delivery(2, "a"), delivery(3, "b")] {
+        let _ = lanes.offer(delivery, now, now);
+    }
+    let first = lanes.next(now).unwrap();
+    assert_eq!(first.seq, Seq(1));
+    lanes.finished(first.lane, now);
+    assert_eq!(seqs(&mut lanes, now), [3, 2]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Offer {

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::sync::{Barrier, Semaphore};
 use tokio::time::{sleep, timeout};
 
@@ -12,6 +11,7 @@ use super::{House, customer};
 use crate::dispatcher::Settings;
 use crate::handler::{Handler, Outcome, Policy, Registration, from_fn};
 use crate::id::HandlerName;
+use crate::metric::tests::Metrics;
 
 /// Far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -73,6 +73,10 @@ async fn receive(house: &mut House, customers: &[String]) {
 
 async fn soon(what: &str, waiting: impl Future) {
     assert!(timeout(PATIENCE, waiting).await.is_ok(), "never came: {what}");
+}
+
+async fn told(metrics: &Metrics, line: &str) {
+    soon(line, metrics.until(line)).await;
 }
 
 async fn take(semaphore: &Semaphore, count: u32) {
@@ -176,29 +180,10 @@ async fn a_stop_waits_for_blocked_threads_no_longer_than_the_grace() {
     assert_eq!((went.available_permits(), house.pending().await), (0, 3));
 }
 
-/// What metrics say while this lives, on this thread.
-struct Gauges(PrometheusHandle, PrometheusRecorder);
-
-impl Gauges {
-    fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        Self(recorder.handle(), recorder)
-    }
-
-    async fn until(&self, line: &str) {
-        let says = async {
-            while !self.0.render().lines().any(|said| said == line) {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        soon(line, says).await;
-    }
-}
-
 #[tokio::test]
 async fn a_blocked_attempt_counts_as_failing_at_its_deadline_is_not_repeated_beside_itself_and_may_end_well() {
-    let gauges = Gauges::new();
-    let _recorder = metrics::set_default_local_recorder(&gauges.1);
+    let metrics = Metrics::new();
+    let _recorder = metrics::set_default_local_recorder(&metrics.recorder);
     let gate = Gate::default();
     let _opens = Opens(gate.clone());
     let [came, went] = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
@@ -212,12 +197,12 @@ async fn a_blocked_attempt_counts_as_failing_at_its_deadline_is_not_repeated_bes
     receive(&mut house, &names("stuck", 5)).await;
     let running = house.open(Settings::default());
     soon("five blocked threads", take(&came, 5)).await;
-    gauges.until(r#"wecom_kf_attempts_overdue{handler="blocks"} 5"#).await;
-    gauges.until(r#"wecom_kf_breaker_open{handler="blocks"} 1"#).await;
+    told(&metrics, r#"wecom_kf_attempts_overdue{handler="blocks"} 5"#).await;
+    told(&metrics, r#"wecom_kf_breaker_open{handler="blocks"} 1"#).await;
     assert_eq!(came.available_permits(), 0, "nobody had a second attempt");
     gate.open();
     soon("the end of all", house.until_nothing_is_owed()).await;
-    gauges.until(r#"wecom_kf_attempts_overdue{handler="blocks"} 0"#).await;
+    told(&metrics, r#"wecom_kf_attempts_overdue{handler="blocks"} 0"#).await;
     assert_eq!(came.available_permits(), 5, "each message was handled once");
     running.stop().await;
 }

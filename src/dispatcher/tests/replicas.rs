@@ -18,6 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::handler::{HandlerError, Outcome, Registration, Roster, from_fn};
 use crate::lease::{self, Leases};
 use crate::message::Message;
+use crate::metric::tests::Metrics;
 use crate::store::joint::{Handle, Joint};
 use crate::store::{Quota, Shared, Store};
 
@@ -244,7 +245,9 @@ async fn a_replica_that_was_stopped_too_long_begins_nothing_of_what_it_had_lined
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_comes_after_the_shard_was_taken_is_refused_and_changes_nothing() {
+async fn an_outcome_that_comes_after_the_shard_was_taken_is_refused_and_counted_and_changes_nothing() {
+    let metrics = Metrics::new();
+    let _recorder = metrics::set_default_local_recorder(&metrics.recorder);
     let (mut house, joint) = house().await;
     let (log, may_end, well) = (Arc::<Log>::default(), Arc::new(Semaphore::new(0)), Arc::default());
     let a = join(&house, &joint, |replica| obedient(&log, replica, &may_end, &well));
@@ -259,6 +262,7 @@ async fn an_outcome_that_comes_after_the_shard_was_taken_is_refused_and_changes_
     may_end.add_permits(1);
     until("the retry is refused", || joint.refused() == 1).await;
     sleep(10 * TERM).await;
+    assert!(metrics.say(r#"wecom_kf_outcomes_refused_total{handler="bot"} 1"#));
     assert_eq!((log.begun().len(), others.begun().len()), (1, 1));
     a.stop().await;
     b.stop().await;

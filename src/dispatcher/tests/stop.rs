@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{House, named};
 use crate::clock::{Clock, SystemClock};
@@ -74,13 +76,17 @@ async fn a_stop_waits_for_the_attempts_in_hand_and_starts_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_outlasts_the_grace_stays_owed() {
-    let started = Arc::new(Semaphore::new(0));
+async fn what_outlasts_the_grace_is_broken_off_and_stays_owed() {
+    let (started, broken_off) = (Arc::new(Semaphore::new(0)), CancellationToken::new());
     let handler = from_fn({
-        let started = Arc::clone(&started);
+        let (started, broken_off) = (Arc::clone(&started), broken_off.clone());
         move |_, _| {
             started.add_permits(1);
-            std::future::pending()
+            let until_dropped = broken_off.clone().drop_guard();
+            async move {
+                let _until_dropped = until_dropped;
+                std::future::pending().await
+            }
         }
     });
     let patient = Policy {
@@ -95,5 +101,7 @@ async fn what_outlasts_the_grace_stays_owed() {
     });
     started.acquire().await.unwrap().forget();
     running.stop().await;
+    let gone = timeout(Duration::from_secs(60), broken_off.cancelled()).await;
+    assert!(gone.is_ok(), "it still runs");
     assert_eq!(house.pending().await, 1);
 }

@@ -85,3 +85,60 @@ fn is_whole(conn: &Connection) -> bool {
     let checked = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     checked.is_ok_and(|finding| finding == "ok")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    use rusqlite::ffi;
+    use tempfile::TempDir;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn failure(code: i32) -> Failure {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
+    }
+
+    /// A file with a hole in the middle.
+    fn damaged(folder: &TempDir) -> Connection {
+        let path = folder.path().join("kf.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("CREATE TABLE t (x); INSERT INTO t SELECT zeroblob(100000)")
+            .unwrap();
+        conn.close().unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&[0xff; 8192], 8192).unwrap();
+        Connection::open(path).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_damage_forbids_to_write_and_only_until_the_file_is_found_whole() {
+        let (damage, whole) = (Damage::default(), Connection::open_in_memory().unwrap());
+        damage.note(&failure(ffi::SQLITE_FULL));
+        assert!(!damage.is_known() && damage.forbids(&whole).is_none());
+        damage.note(&failure(ffi::SQLITE_CORRUPT));
+        assert!(damage.is_known());
+        assert!(damage.forbids(&whole).is_some(), "before it was checked");
+        advance(CHECKS.bound(1)).await;
+        assert!(damage.forbids(&whole).is_none());
+        assert!(!damage.is_known());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_still_damaged_is_checked_again_after_a_longer_while() {
+        let (folder, damage) = (TempDir::new().unwrap(), Damage::default());
+        let (damaged, whole) = (damaged(&folder), Connection::open_in_memory().unwrap());
+        damage.note(&failure(ffi::SQLITE_CORRUPT));
+        for confirmed in 1..=9 {
+            advance(CHECKS.bound(confirmed)).await;
+            assert!(damage.forbids(&damaged).is_some());
+        }
+        // Were the waits no longer than at first, it would be checked by now.
+        advance(CHECKS.bound(1)).await;
+        assert!(damage.forbids(&whole).is_some(), "not checked yet");
+        advance(CHECKS.bound(10)).await;
+        assert!(damage.forbids(&whole).is_none());
+    }
+}

@@ -51,3 +51,27 @@ pub(super) fn is_full(error: &rusqlite::Error) -> bool {
         .sqlite_error()
         .is_some_and(|cause| cause.code == ErrorCode::DiskFull || cause.extended_code == SQLITE_IOERR_SHMSIZE)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi::{self, SQLITE_BUSY, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_IOERR_READ};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_damage_are_told_from_other_trouble() {
+        let told = |code| {
+            StoreError::from(Failure::from(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(code),
+                None,
+            )))
+        };
+        for full in [SQLITE_FULL, SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(told(full), StoreError::Full(_)));
+        }
+        assert!(matches!(told(SQLITE_CORRUPT), StoreError::Damaged(_)));
+        for other in [SQLITE_BUSY, SQLITE_IOERR_READ] {
+            assert!(matches!(told(other), StoreError::Backend(_)));
+        }
+    }
+}

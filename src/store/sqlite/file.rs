@@ -156,3 +156,17 @@ fn connect(path: &Path, access: OpenFlags, patience: Duration) -> rusqlite::Resu
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi::{self, SQLITE_BUSY, SQLITE_FULL};
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_open_a_file_is_told_of_a_full_disk_only_if_it_is_full() {
+        let problem = |code| Problem::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert!(matches!(problem(SQLITE_FULL), Problem::Full));
+        assert!(matches!(problem(SQLITE_BUSY), Problem::Sqlite(_)));
+    }
+}

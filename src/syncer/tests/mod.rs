@@ -24,7 +24,9 @@ use crate::lease::{self, Leases};
 use crate::store::{self, Fence, Store};
 
 mod back_pressure;
+mod counted;
 mod fairness;
+mod floodgate;
 mod pages;
 mod refusals;
 mod replicas;

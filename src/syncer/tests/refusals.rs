@@ -84,8 +84,15 @@ async fn a_cursor_that_is_refused_twice_is_kept() {
 }
 
 #[tokio::test]
+async fn a_cursor_is_kept_however_often_a_pull_fails_for_another_reason() {
+    let c1 = || Some("c1".to_owned());
+    assert_eq!(refusing_a_cursor(-1, 4).await, [None, c1(), c1(), c1(), c1(), c1()]);
+}
+
+#[tokio::test]
 async fn an_account_that_may_not_be_read_rests_alone_until_it_is_granted() {
-    for errcode in [48007, 95000, 60020] {
+    // The last one blames a cursor, and none was sent.
+    for errcode in [48007, 95000, 60020, 40058] {
         let house = House::new().await;
         let script = Script::new(move |number, asked| match asked.open_kfid.as_str() {
             "wk1" if number == 0 => refused(errcode),

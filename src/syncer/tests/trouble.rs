@@ -23,6 +23,25 @@ async fn after_45009_nothing_is_asked_for_a_while() {
 }
 
 #[tokio::test]
+async fn an_account_whose_pull_failed_rests_before_the_next() {
+    let house = House::new().await;
+    let script = Script::new(|number, asked| match number {
+        0 => refused(-1),
+        _ => nothing_new(asked),
+    })
+    .await;
+    let wait = Duration::from_millis(500);
+    let syncer = house.run_with(&script.base_url, |change| {
+        change.sync.backoff = Backoff::new(wait, wait)
+    });
+    syncer.wake_with("wk1", "ENC1");
+    until("the pull", async || house.store.committed().len() == 1).await;
+    let asked = script.asked();
+    assert!(asked[1].at - asked[0].at >= wait / 10);
+    syncer.stop().await;
+}
+
+#[tokio::test]
 async fn five_failures_in_a_row_halve_the_page_and_success_doubles_it_again() {
     let house = House::new().await;
     let script = Script::new(|number, asked| match number {
