@@ -147,6 +147,7 @@ mod tests {
             "stored rows would be orphaned: got {}",
             lane.to_row()
         );
+        assert_eq!(lane.shard().number(), 53);
     }
 
     const GOLDEN: i64 = 4_243_833_481_026_727_221;
@@ -154,12 +155,16 @@ mod tests {
     #[test]
     fn a_set_holds_what_was_put_in() {
         let [low, high] = [0, 63].map(|n| Shard::new(n).unwrap());
-        let mut set: ShardSet = [low, high].into_iter().collect();
-        assert_eq!(set.iter().collect::<Vec<_>>(), [low, high]);
-        set.remove(low);
-        assert_eq!(set.union(ShardSet::default()).iter().collect::<Vec<_>>(), [high]);
-        assert_eq!(set.intersection(ShardSet::ALL), set);
-        assert!(set.intersection(ShardSet::default()).is_empty());
+        let both: ShardSet = [low, high].into_iter().collect();
+        assert_eq!(both.iter().collect::<Vec<_>>(), [low, high]);
+        for (gone, kept) in [(low, high), (high, low)] {
+            let mut set = both;
+            set.remove(gone);
+            assert_eq!(set.iter().collect::<Vec<_>>(), [kept]);
+            assert_eq!(set.union(both), both);
+            assert_eq!(set.intersection(both), set);
+        }
+        assert!(both.intersection(ShardSet::default()).is_empty());
         assert_eq!(ShardSet::ALL.iter().count(), 64);
         assert!(Shard::new(64).is_none());
     }

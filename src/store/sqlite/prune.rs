@@ -141,20 +141,3 @@ pub(super) fn give_back(conn: &Connection) -> rusqlite::Result<()> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_within_the_file_is_told_in_bytes() {
-        const BLOB: u64 = 1 << 20;
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(&format!("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob({BLOB}))"))
-            .unwrap();
-        assert_eq!(unused_bytes(&conn).unwrap(), 0);
-        conn.execute_batch("DROP TABLE t").unwrap();
-        let unused = unused_bytes(&conn).unwrap();
-        assert!((BLOB..BLOB + BLOB / 16).contains(&unused), "{unused}");
-    }
-}
