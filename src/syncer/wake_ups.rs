@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tracing::Span;
 
 use crate::clock::UnixMillis;
@@ -20,7 +21,8 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(570);
 pub struct WakeUps {
     app: AppName,
     told: Mutex<Told>,
-    changed: watch::Sender<()>,
+    /// Wakes whoever waits in the order of coming, where a `watch` draws lots: so a run can be repeated.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ impl WakeUps {
         Self {
             app,
             told: Mutex::default(),
-            changed: watch::Sender::new(()),
+            changed: Notify::new(),
         }
     }
 
@@ -75,7 +77,7 @@ impl WakeUps {
         told.entries.entry(open_kfid.clone()).or_default().wake(token, now);
         told.awake.insert(open_kfid);
         drop(told);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// Some account has news and the callback does not say which: every account known may be it. Its token belongs to
@@ -88,7 +90,7 @@ impl WakeUps {
             awake.insert(open_kfid.clone());
         }
         drop(told);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// The application may read `open_kfid` from now on: if it was refused before, that is over.
@@ -97,9 +99,9 @@ impl WakeUps {
         self.wake(open_kfid, None, now);
     }
 
-    /// Hears of every wake-up from now on.
-    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// Waits for the next wake-up, counted from this call: who calls before they look miss none.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Makes `open_kfid` known without waking it, so that [`wake_all`](Self::wake_all) reaches it.
@@ -152,7 +154,7 @@ impl WakeUps {
         if !entry.saving && entry.has_missed(entry.heard) {
             awake.insert(open_kfid.clone());
             drop(told);
-            self.changed.send_replace(());
+            self.changed.notify_waiters();
         }
     }
 
@@ -236,7 +238,7 @@ impl WakeUps {
         }
         drop(told);
         if missed {
-            self.changed.send_replace(());
+            self.changed.notify_waiters();
         }
     }
 
