@@ -47,3 +47,39 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn engines_are_told_in_the_order_in_which_they_began_to_listen() {
+        let (board, told) = (Board::of(Holdings::default()), Arc::new(Mutex::new(Vec::new())));
+        let mut engines = JoinSet::new();
+        for n in 0..8 {
+            let (mut holdings, told) = (board.listen(), Arc::clone(&told));
+            engines.spawn(async move {
+                holdings.changed().await.unwrap();
+                assert!(holdings.borrow().is_everything());
+                told.lock().unwrap().push(n);
+            });
+        }
+        yield_now().await;
+        board.tell(Holdings::everything());
+        engines.join_all().await;
+        assert_eq!(*told.lock().unwrap(), Vec::from_iter(0..8));
+        assert!(board.listen().borrow().is_everything(), "who comes later is told, too");
+    }
+
+    #[test]
+    fn an_engine_that_ended_is_forgotten() {
+        let board = Board::of(Holdings::default());
+        drop(board.listen());
+        board.tell(Holdings::default());
+        assert!(board.told().listeners.is_empty());
+    }
+}
