@@ -236,6 +236,8 @@ async fn more_urgent_customers_than_one_look_reads_overtake_too() {
         turn.add_permits(1);
         heard.push(order.recv().await.unwrap());
         tokio::time::sleep(Duration::from_secs(1)).await;
+        // The clock does not wait for the store's threads. What they were asked before this is answered before it.
+        house.store.replays().await.unwrap();
     }
     running.stop().await;
     let last = heard.iter().rposition(|name| name.starts_with("guest")).unwrap();
