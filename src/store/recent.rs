@@ -70,7 +70,7 @@ mod tests {
 
     fn letter(msgid: &str, bytes: usize) -> Letter {
         let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
-        let body = RawValue::from_string(format!("{:1$}", 0, bytes)).unwrap();
+        let body = RawValue::from_string("1".repeat(bytes)).unwrap();
         Letter::new(account, Msgid::from(msgid), UnixMillis(0), body.into())
     }
 
