@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod app;
+mod authority;
 pub mod backoff;
 pub mod callback;
 pub mod clock;

@@ -15,7 +15,7 @@ use source::{Import, Source};
 
 /// Modules by row. One imports only from rows above it in this table.
 const ROWS: &[&[&str]] = &[
-    &["id", "clock", "backoff", "metric", "span"],
+    &["id", "clock", "backoff", "metric", "span", "authority"],
     &["callback", "message"],
     &["api", "store"],
     &["handler", "lease"],
@@ -33,7 +33,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "handler::forward", "simulator"]),
     ("hyper_util", &["http", "handler::forward", "simulator"]),
     ("hyper_rustls", &["handler::forward"]),
-    ("rustls", &["handler::forward", "store::postgres"]),
+    ("rustls", &["authority", "handler::forward", "store::postgres"]),
+    ("rustls_platform_verifier", &["authority"]),
     ("tower", &["http", "handler::forward", "simulator"]),
     ("reqwest", &["api", "simulator", "telemetry::traces"]),
     ("opentelemetry", &["telemetry::traces"]),

@@ -257,6 +257,7 @@ pub(crate) async fn fill(path: &Path, said: &[Arc<Said>]) {
                 send_time: message.send_time,
                 msgid: message.msgid,
                 body,
+                decoded: None,
                 owed_to: ids.clone(),
             }
         };

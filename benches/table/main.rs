@@ -8,6 +8,10 @@
 
 use std::process::ExitCode;
 
+/// The binary's, for ours and for the floors.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod callbacks;
 mod forwarded;
 mod latency;

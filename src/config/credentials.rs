@@ -4,10 +4,11 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
+use super::Environment;
+use super::ca::Ca;
 use super::findings::{ConfigError, Problem};
 use super::raw::Secret;
 use super::secret::{self, Form};
-use super::{Environment, forward};
 use crate::store::Authorities;
 
 /// The variable that sets `store.password` for a server.
@@ -42,20 +43,13 @@ impl StoreCredentials {
         let password = place
             .map(|place| secret::fetch(&place, Form::Word, environment))
             .transpose();
-        let authorities = ca_file.map(authorities).transpose();
+        let ca = ca_file.map(|path| Ca::read(path.display().to_string())).transpose();
+        let ca = ca.map_err(|error| wrong("--ca-file", error.to_string()));
         Ok(Self {
             password: password.map_err(|error| wrong(key, error.to_string()))?,
-            authorities: authorities.map_err(|what| wrong("--ca-file", what))?,
+            authorities: ca?.map(|ca| ca.authorities),
         })
     }
-}
-
-fn authorities(path: &Path) -> Result<Authorities, String> {
-    let path = path.display().to_string();
-    let pem = forward::read(&path)
-        .map_err(|error| format!("file {path} cannot be read ({error}): mend its path or its permissions"))?;
-    Authorities::from_pem(&pem)
-        .map_err(|error| format!("file {path} {error}: put certificates of authorities there, in PEM"))
 }
 
 fn wrong(key: &str, what: String) -> ConfigError {

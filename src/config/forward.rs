@@ -1,21 +1,17 @@
 //! What `[[handlers]]` of kind "forward" says beyond what every handler does.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::ca::{Ca, ca};
 use super::raw;
 use super::section::Section;
 use crate::handler::SigningSecret;
-use crate::handler::forward::{Authorities, Reach};
+use crate::handler::forward::Reach;
 
 const SIGNING_SECRET_SHAPE: &str = "\"whsec_\" and 24 to 64 random bytes in base64; make one with: wecom-kf keygen";
-
-/// No file of certificates is larger: the whole web's are a quarter of this.
-const LARGEST_CA_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Where a forwarder sends to. `Debug` shows the address without its query.
 #[derive(Clone)]
@@ -29,16 +25,6 @@ pub struct Forward {
     pub reach: Reach,
     /// Who vouches for the endpoint, if not those whom this machine trusts.
     pub ca: Option<Ca>,
-}
-
-/// Authorities from a file.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Ca {
-    /// Path of the file.
-    pub path: String,
-    /// What is in it.
-    pub authorities: Authorities,
 }
 
 impl fmt::Debug for Forward {
@@ -145,36 +131,4 @@ fn signing_secret(key: &str, raw: Option<raw::Secret>, section: &mut Section<'_>
         section.misshapen(key, &secret, SIGNING_SECRET_SHAPE);
     }
     parsed
-}
-
-/// Reads the authorities in the file at `path`.
-pub(super) fn ca(path: String, section: &mut Section<'_>) -> Option<Ca> {
-    const KEY: &str = "ca_file";
-    let pem = match read(&path) {
-        Ok(pem) => pem,
-        Err(error) => {
-            section.wrong(
-                KEY,
-                format!("file {path} cannot be read ({error}): mend its path or its permissions"),
-            );
-            return None;
-        }
-    };
-    match Authorities::from_pem(&pem) {
-        Ok(authorities) => Some(Ca { path, authorities }),
-        Err(error) => {
-            section.wrong(
-                KEY,
-                format!("file {path} {error}: put certificates of authorities there, in PEM"),
-            );
-            None
-        }
-    }
-}
-
-/// Reads a file of certificates.
-pub(super) fn read(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_CA_FILE_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -20,11 +20,12 @@ use crate::callback::KeyPair;
 use crate::handler::{Filter, Policy};
 use crate::http::GatewayKey;
 use crate::id::{AppName, CorpId, HandlerName};
-use crate::store::{Authorities, Durability};
+use crate::store::Durability;
 use crate::telemetry;
 
 mod app;
 mod auto_reply;
+mod ca;
 mod credentials;
 mod display;
 mod environment;
@@ -46,10 +47,11 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use ca::Ca;
 pub use credentials::StoreCredentials;
 pub use environment::Environment;
 pub use findings::{ConfigError, Problem};
-pub use forward::{Ca, Forward};
+pub use forward::Forward;
 pub use handler::HandlerKind;
 #[cfg(feature = "nats")]
 pub use nats::Nats;
@@ -101,7 +103,7 @@ pub struct Store {
     /// Password for a database.
     pub password: Option<SecretString>,
     /// Who vouches for a database server; the authorities of this machine if `None`.
-    pub ca: Option<StoreCa>,
+    pub ca: Option<Ca>,
     /// Connections to a database at once, beside one that listens. At least 2.
     pub connections: usize,
     /// How long a process that shares the store keeps what it holds without a word: 3 s to 10 min.
@@ -117,16 +119,6 @@ pub struct Store {
     pub min_free: u64,
     /// Deliveries owed, of all handlers together, above which nothing is pulled. At least 1.
     pub max_backlog: u64,
-}
-
-/// Authorities that alone are believed when they vouch for a database server.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct StoreCa {
-    /// File they were read from.
-    pub path: String,
-    /// What stood in it.
-    pub authorities: Authorities,
 }
 
 /// One entry of `[[apps]]`.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use super::forward::read;
+use super::Store;
+use super::ca::ca;
 use super::raw::{self, Span};
 use super::section::{LONGEST, SHORTEST, Section};
 use super::size::Size;
-use super::{Store, StoreCa};
-use crate::store::{self, Authorities, Durability};
+use crate::store::{self, Durability};
 
 const URL: &str = "sqlite://data/wecom-kf.db";
 const CONNECTIONS: i64 = 8;
@@ -181,18 +181,5 @@ fn database(scheme: &str, place: &str, password: Option<raw::Secret>, section: &
         };
     };
     section.wrong("url", problem);
-    None
-}
-
-fn ca(path: String, section: &mut Section<'_>) -> Option<StoreCa> {
-    const KEY: &str = "ca_file";
-    let problem = match read(&path) {
-        Err(error) => format!("file {path} cannot be read ({error}): mend its path or its permissions"),
-        Ok(pem) => match Authorities::from_pem(&pem) {
-            Ok(authorities) => return Some(StoreCa { path, authorities }),
-            Err(error) => format!("file {path} {error}: put certificates of authorities there, in PEM"),
-        },
-    };
-    section.wrong(KEY, problem);
     None
 }

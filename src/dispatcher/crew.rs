@@ -6,7 +6,8 @@
 //!
 //! Most take none worth a change of threads, which costs more than they do. One thread makes them in turn. An attempt
 //! that waits steps aside: its thread goes on with it alone, and another takes its turn. One that blocks cannot say so,
-//! and is found out within two milliseconds. After that each of the next attempts gets a thread at once.
+//! and is found out within two milliseconds. Where one attempt after the other takes time, each of the next gets a thread
+//! at once. A single one says little: on a busy machine any thread may have to wait for a processor.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -29,9 +30,11 @@ use crate::store::Seq;
 const SPARE: usize = 512;
 /// How long attempts may queue while none is begun, before those under way are taken to block.
 const PATIENCE: Duration = Duration::from_millis(1);
-/// What an attempt may take without its handler being given more threads.
+/// What an attempt may take to count as brief.
 const BRIEF: Duration = Duration::from_micros(100);
-/// How many attempts get a thread each after one that was not brief.
+/// After so many in a row that were not brief, the handler is given more threads.
+const LENGTHY: u32 = 2;
+/// How many attempts get a thread each then.
 const WARY: usize = 32;
 /// How many may have ended, of those that queued together, before the runner is told.
 const TOLD_AT_ONCE: usize = 16;
@@ -47,10 +50,18 @@ pub(super) struct Crew {
 /// An attempt that ended, and how; `None` if it was not begun, because the right to make it had ended by then.
 pub(super) type Ended = (Seq, Option<Attempt>);
 
-/// An attempt that waits for a thread.
-struct Job {
+/// An attempt to be made.
+pub(super) struct Job {
     seq: Seq,
     attempt: Pin<Box<dyn Future<Output = Option<Attempt>> + Send>>,
+}
+
+impl Job {
+    /// `attempt` at the delivery `seq`.
+    pub(super) fn new(seq: Seq, attempt: impl Future<Output = Option<Attempt>> + Send + 'static) -> Self {
+        let attempt = Box::pin(attempt);
+        Self { seq, attempt }
+    }
 }
 
 /// What the runner and the threads of its handler pass to each other.
@@ -70,6 +81,8 @@ struct Notes {
     takers: usize,
     /// Goes up when all takers are found to be held up: they count no more.
     shift: u64,
+    /// How many of the last attempts in a row were not brief.
+    lengthy: u32,
     /// So many attempts to come get a thread each.
     wary: usize,
 }
@@ -98,6 +111,7 @@ impl Crew {
             ended: Vec::new(),
             takers: 0,
             shift: 0,
+            lengthy: 0,
             wary: 0,
         };
         let board = Board {
@@ -111,21 +125,22 @@ impl Crew {
         }
     }
 
-    /// Makes `attempt` at the delivery `seq`, which must not be under way. How it ended comes out of
-    /// [`ended`](Self::ended), also if it panics.
-    pub(super) fn start(&self, seq: Seq, attempt: impl Future<Output = Option<Attempt>> + Send + 'static) {
-        match &self.own {
-            Some(runtime) => {
-                let attempt = Box::pin(attempt);
-                self.board.queue(Job { seq, attempt }, runtime.handle());
-            }
-            None => {
-                let report = Report::on(&self.board, seq);
-                tokio::spawn(async move {
-                    let attempt = report.board.broken_off.run_until_cancelled(attempt).await;
-                    report.file(attempt);
-                });
-            }
+    /// Makes the attempts of `jobs`, none of which must be under way. How they ended comes out of
+    /// [`ended`](Self::ended), also if they panic.
+    pub(super) fn start(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        if let Some(runtime) = &self.own {
+            return self.board.queue(jobs, runtime.handle());
+        }
+        for Job { seq, attempt } in jobs {
+            let report = Report::on(&self.board, seq);
+            tokio::spawn(async move {
+                let attempt = report.board.unless_broken_off(attempt).await;
+                let board = Arc::clone(&report.board);
+                board.file(report.hand_over(attempt));
+            });
         }
     }
 
@@ -151,18 +166,18 @@ impl Crew {
         }
     }
 
-    /// Gives attempts that queue in vain a thread each, and returns what has ended meanwhile, if anything has.
+    /// Gives attempts that queue in vain another thread, and returns what has ended meanwhile, if anything has.
     fn look_after_queue(&self) -> Option<Vec<Ended>> {
         let mut notes = self.board.notes();
+        let ended = (!notes.ended.is_empty()).then(|| mem::take(&mut notes.ended));
         if let Some(runtime) = &self.own
             && notes.moved.elapsed() >= PATIENCE
         {
             notes.shift += 1;
             notes.takers = 0;
-            notes.wary = WARY;
-            self.board.call_takers(&mut notes, runtime.handle());
+            self.board.call_takers(notes, runtime.handle());
         }
-        (!notes.ended.is_empty()).then(|| mem::take(&mut notes.ended))
+        ended
     }
 
     /// Drops the futures of attempts that run. A thread that is blocked keeps its own until it returns.
@@ -186,6 +201,18 @@ impl Notes {
     fn are_worth_a_look(&self) -> bool {
         !self.ended.is_empty() && (self.queue.is_empty() || self.ended.len() >= TOLD_AT_ONCE)
     }
+
+    fn take(&mut self, Made { ended, took }: Made) {
+        self.ended.push(ended);
+        self.lengthy = if took > BRIEF {
+            self.lengthy.saturating_add(1)
+        } else {
+            0
+        };
+        if self.lengthy >= LENGTHY {
+            self.wary = WARY;
+        }
+    }
 }
 
 impl Board {
@@ -193,29 +220,61 @@ impl Board {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue(self: &Arc<Self>, job: Job, threads: &Handle) {
+    fn file(&self, ended: Ended) {
+        let mut notes = self.notes();
+        notes.ended.push(ended);
+        if notes.are_worth_a_look() {
+            drop(notes);
+            self.ended.notify_one();
+        }
+    }
+
+    fn queue(self: &Arc<Self>, jobs: Vec<Job>, threads: &Handle) {
         let mut notes = self.notes();
         if notes.queue.is_empty() {
             notes.moved = Instant::now();
         }
-        notes.queue.push_back(job);
-        self.call_takers(&mut notes, threads);
+        notes.queue.extend(jobs);
+        self.call_takers(notes, threads);
     }
 
     /// Sees to it that somebody takes from the queue: one thread, or, with a handler that needs them, one for each.
-    fn call_takers(self: &Arc<Self>, notes: &mut Notes, threads: &Handle) {
+    fn call_takers(self: &Arc<Self>, mut notes: MutexGuard<'_, Notes>, threads: &Handle) {
         let queued = notes.queue.len();
         let wanted = if notes.wary > 0 { queued } else { queued.min(1) };
-        while notes.takers < wanted {
-            notes.takers += 1;
+        let missing = wanted.saturating_sub(notes.takers);
+        notes.takers += missing;
+        let shift = notes.shift;
+        // A thread looks at the notes first of all.
+        drop(notes);
+        for _ in 0..missing {
             let taker = Taker {
                 board: Arc::clone(self),
                 threads: threads.clone(),
-                shift: Some(notes.shift),
+                shift: Some(shift),
             };
             threads.spawn_blocking(|| taker.work());
         }
     }
+
+    /// Waits for `attempt`, unless it is broken off.
+    async fn unless_broken_off(&self, attempt: impl Future<Output = Option<Attempt>>) -> Option<Option<Attempt>> {
+        if self.broken_off.is_cancelled() {
+            return None;
+        }
+        tokio::select! {
+            // Most have ended when they are first looked at, and need not wait for anything else.
+            biased;
+            attempt = attempt => Some(attempt),
+            () = self.broken_off.cancelled() => None,
+        }
+    }
+}
+
+/// An attempt that was made, and the time it had its thread to itself.
+struct Made {
+    ended: Ended,
+    took: Duration,
 }
 
 /// A thread that makes attempts.
@@ -228,20 +287,24 @@ struct Taker {
 
 impl Taker {
     fn work(mut self) {
-        while let Some(Job { seq, attempt }) = self.next() {
+        let mut made = None;
+        while let Some(Job { seq, attempt }) = self.next(made.take()) {
             let (report, began) = (Report::on(&self.board, seq), Instant::now());
             let threads = self.threads.clone();
             let attempt = threads.block_on(self.make(attempt));
-            if began.elapsed() > BRIEF {
-                self.board.notes().wary = WARY;
-            }
-            report.file(attempt);
+            made = Some(Made {
+                ended: report.hand_over(attempt),
+                took: began.elapsed(),
+            });
         }
     }
 
-    /// Takes an attempt from the queue; none if it is empty.
-    fn next(&mut self) -> Option<Job> {
+    /// Notes what was `made`, and takes an attempt from the queue; none if it is empty.
+    fn next(&mut self, made: Option<Made>) -> Option<Job> {
         let mut notes = self.board.notes();
+        if let Some(made) = made {
+            notes.take(made);
+        }
         let counted = self.shift == Some(notes.shift);
         let job = notes.queue.pop_front();
         // Where attempts are known to take time, none is counted on to be over soon.
@@ -254,6 +317,7 @@ impl Taker {
         }
         // Before the last one is begun, too: it may be the one that blocks.
         if notes.are_worth_a_look() {
+            drop(notes);
             self.board.ended.notify_one();
         }
         job
@@ -261,8 +325,8 @@ impl Taker {
 
     /// Makes an attempt; as soon as that has to wait, somebody else takes from the queue.
     async fn make(&mut self, attempt: impl Future<Output = Option<Attempt>>) -> Option<Option<Attempt>> {
-        let broken_off = self.board.broken_off.clone();
-        let mut attempt = pin!(broken_off.run_until_cancelled(attempt));
+        let board = Arc::clone(&self.board);
+        let mut attempt = pin!(board.unless_broken_off(attempt));
         poll_fn(|task| {
             let poll = attempt.as_mut().poll(task);
             if poll.is_pending() {
@@ -277,16 +341,16 @@ impl Taker {
         let Some(shift) = self.shift.take() else { return };
         let mut notes = self.board.notes();
         notes.takers -= usize::from(shift == notes.shift);
-        self.board.call_takers(&mut notes, &self.threads);
+        self.board.call_takers(notes, &self.threads);
     }
 }
 
-/// Says how an attempt ended, whatever becomes of it.
+/// Says that an attempt ended, whatever becomes of it.
 struct Report {
     board: Arc<Board>,
     seq: Seq,
-    /// `None` if it was broken off.
-    attempt: Option<Option<Attempt>>,
+    /// Nobody has been told how it ended.
+    is_due: bool,
 }
 
 impl Report {
@@ -294,26 +358,28 @@ impl Report {
         Self {
             board: Arc::clone(board),
             seq,
-            attempt: None,
+            is_due: true,
         }
     }
 
-    fn file(mut self, attempt: Option<Option<Attempt>>) {
-        self.attempt = attempt;
+    /// How it ended, to be noted by who asks; an `attempt` that is `None` was broken off.
+    fn hand_over(mut self, attempt: Option<Option<Attempt>>) -> Ended {
+        self.is_due = false;
+        (self.seq, attempt.unwrap_or_else(broken_off))
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let broken_off = || Attempt::Retry {
-            after: None,
-            reason: "broken off".into(),
-        };
-        let attempt = self.attempt.take().unwrap_or_else(|| Some(broken_off()));
-        let mut notes = self.board.notes();
-        notes.ended.push((self.seq, attempt));
-        if notes.are_worth_a_look() {
-            self.board.ended.notify_one();
+        if self.is_due {
+            self.board.file((self.seq, broken_off()));
         }
     }
+}
+
+fn broken_off() -> Option<Attempt> {
+    Some(Attempt::Retry {
+        after: None,
+        reason: "broken off".into(),
+    })
 }

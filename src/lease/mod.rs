@@ -24,6 +24,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::store::Store;
 
+mod board;
 mod books;
 mod holdings;
 mod tender;
@@ -31,6 +32,7 @@ mod tender;
 mod tests;
 mod title;
 
+use board::Board;
 pub use holdings::Holdings;
 pub use tender::Tender;
 pub use title::Title;
@@ -56,7 +58,7 @@ impl Default for Settings {
 #[derive(Clone, Debug)]
 pub struct Leases {
     /// Also with the tender, if there is one.
-    board: Arc<watch::Sender<Holdings>>,
+    board: Arc<Board>,
     seek: Arc<Notify>,
 }
 
@@ -64,7 +66,7 @@ impl Leases {
     /// Those of a process that has its store to itself: everything, for ever.
     #[must_use]
     pub fn sole() -> Self {
-        Self::on_a_board_that_says(Holdings::everything())
+        Self::on(Board::of(Holdings::everything()))
     }
 
     /// Those of this process in `store`, and who tends them, if the store is shared.
@@ -73,14 +75,14 @@ impl Leases {
         if store.shared().is_none() {
             return (Self::sole(), None);
         }
-        let leases = Self::on_a_board_that_says(Holdings::default());
+        let leases = Self::on(Board::of(Holdings::default()));
         let tender = Tender::new(Arc::clone(store), Arc::clone(clock), settings, &leases);
         (leases, Some(tender))
     }
 
-    fn on_a_board_that_says(holdings: Holdings) -> Self {
+    fn on(board: Board) -> Self {
         Self {
-            board: Arc::new(watch::Sender::new(holdings)),
+            board: Arc::new(board),
             seek: Arc::default(),
         }
     }
@@ -88,7 +90,7 @@ impl Leases {
     /// What is held, now and after every change.
     #[must_use]
     pub fn holdings(&self) -> watch::Receiver<Holdings> {
-        self.board.subscribe()
+        self.board.listen()
     }
 
     /// Something may just have become free, or come into being: it is looked for at once.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::board::Board;
 use super::books::{self, Books};
-use super::{Holdings, Leases, Settings};
+use super::{Leases, Settings};
 use crate::clock::Clock;
 use crate::metric;
 use crate::store::{Census, Lease, Quota, Shared, Store, StoreError};
@@ -28,7 +29,7 @@ pub struct Tender {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     settings: Settings,
-    board: Arc<watch::Sender<Holdings>>,
+    board: Arc<Board>,
     seek: Arc<Notify>,
     books: Books,
     returns: UnboundedReceiver<Lease>,
@@ -236,7 +237,7 @@ impl Tender {
     }
 
     fn publish(&self) {
-        self.board.send_replace(self.books.holdings());
+        self.board.tell(self.books.holdings());
         self.tell_how_many();
     }
 

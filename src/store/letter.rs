@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
-use super::bodiless_debug;
+use super::{Claim, NewMessage, bodiless_debug};
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, Msgid};
 use crate::message::Message;
@@ -19,7 +19,7 @@ pub struct Letter {
     pub received: UnixMillis,
     /// WeCom's JSON, as it came.
     pub body: Arc<RawValue>,
-    message: OnceLock<Message>,
+    message: OnceLock<Arc<Message>>,
 }
 
 impl Letter {
@@ -35,10 +35,21 @@ impl Letter {
         }
     }
 
+    /// `message`, as it was pulled on the page of `claim` and arrived at `received`.
+    pub(super) fn of(message: &NewMessage, claim: &Claim, received: UnixMillis) -> Self {
+        Self {
+            account: claim.account.clone(),
+            msgid: message.msgid.clone(),
+            received,
+            body: Arc::clone(&message.body),
+            message: message.decoded.clone().map(OnceLock::from).unwrap_or_default(),
+        }
+    }
+
     /// What it says.
     pub fn message(&self) -> &Message {
         self.message
-            .get_or_init(|| Message::decode(Arc::clone(&self.body), &self.account.open_kfid))
+            .get_or_init(|| Arc::new(Message::decode(Arc::clone(&self.body), &self.account.open_kfid)))
     }
 }
 

@@ -39,6 +39,7 @@ mod shared;
 mod sqlite;
 mod token;
 
+pub use crate::authority::{Authorities, AuthoritiesError};
 pub use error::StoreError;
 pub use lane::{Lane, Shard, ShardSet};
 pub use lease::{Census, Fence, Lease, Quota, Right, Tenure};
@@ -47,7 +48,6 @@ pub use moving::{MoveError, Moved, move_all};
 pub use news::{Bell, News};
 pub use open::{CONNECTIONS, Durability, Settings, open, open_operator};
 pub use page::{Claim, Commit, FirstPull, Intake, NewMessage, Page, PageEnds, Stored};
-pub use postgres::{Authorities, AuthoritiesError};
 pub use reply::SentReply;
 pub use room::Room;
 pub use shared::Shared;

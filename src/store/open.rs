@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use tokio::task::spawn_blocking;
 use url::Url;
 
-use super::postgres::{Authorities, PostgresStore, Problem};
+use super::postgres::{PostgresStore, Problem};
 use super::sqlite::SqliteStore;
-use super::{Store, StoreError};
+use super::{Authorities, Store, StoreError};
 
 /// Connections to PostgreSQL unless more or fewer are asked for.
 pub const CONNECTIONS: usize = 8;

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{HandlerId, Lane, bodiless_debug};
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, Msgid};
+use crate::message::Message;
 
 /// The sole right to pull an account, and where to go on.
 #[derive(Clone, Debug)]
@@ -73,6 +74,8 @@ pub struct NewMessage {
     pub urgent: bool,
     /// WeCom's JSON, as it came.
     pub body: Arc<RawValue>,
+    /// What that says, if it has been decoded already: spares those a second time who are handed it at once.
+    pub decoded: Option<Arc<Message>>,
     /// Registered handlers it is owed to; empty for history.
     pub owed_to: Vec<HandlerId>,
 }

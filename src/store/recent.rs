@@ -1,4 +1,4 @@
-//! Messages read lately, kept for the other handlers that are owed them.
+//! Messages that came in or were read lately, kept for the handlers that are owed them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::{Letter, Seq};
 /// Bytes of bodies that are kept. Decoded, a message takes about as much again.
 const MOST_BYTES: usize = 4 << 20;
 
-/// The last messages that were read. A stored message does not change while it is owed to anybody, and no sequence
-/// number is given twice, so what is here is true.
+/// The last messages that were stored or read. A stored message does not change while it is owed to anybody, and nobody
+/// asks for a number that is not stored.
 #[derive(Default, Debug)]
 pub(super) struct Recent {
     letters: HashMap<Seq, Arc<Letter>>,
@@ -30,15 +30,74 @@ impl Recent {
             return letter;
         }
         let letter = Arc::new(letter);
+        self.insert(seq, Arc::clone(&letter));
+        letter
+    }
+
+    /// Keeps what is stored in this moment as the message numbered `seq`, in place of one that bore the number and was
+    /// undone.
+    pub(super) fn renew(&mut self, seq: Seq, letter: Letter) {
+        self.insert(seq, Arc::new(letter));
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn insert(&mut self, seq: Seq, letter: Arc<Letter>) {
         self.bytes += letter.body.get().len();
-        self.letters.insert(seq, Arc::clone(&letter));
-        self.order.push_back(seq);
+        match self.letters.insert(seq, letter) {
+            Some(before) => self.bytes -= before.body.get().len(),
+            None => self.order.push_back(seq),
+        }
         while self.bytes > MOST_BYTES
             && let Some(oldest) = self.order.pop_front()
             && let Some(gone) = self.letters.remove(&oldest)
         {
             self.bytes -= gone.body.get().len();
         }
-        letter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::clock::UnixMillis;
+    use crate::id::{AccountKey, AppName, Msgid, OpenKfid};
+
+    fn letter(msgid: &str, bytes: usize) -> Letter {
+        let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
+        let body = RawValue::from_string("1".repeat(bytes)).unwrap();
+        Letter::new(account, Msgid::from(msgid), UnixMillis(0), body.into())
+    }
+
+    fn found(recent: &Recent, seq: i64) -> Option<String> {
+        recent.find(Seq(seq)).map(|letter| letter.msgid.to_string())
+    }
+
+    #[test]
+    fn what_is_stored_takes_the_place_of_what_was_undone() {
+        let mut recent = Recent::default();
+        recent.renew(Seq(7), letter("undone", 10));
+        recent.renew(Seq(7), letter("stored", 10));
+        assert_eq!(found(&recent, 7).unwrap(), "stored");
+        assert_eq!(recent.keep(Seq(7), letter("read", 10)).msgid.as_str(), "stored");
+        recent.clear();
+        assert_eq!(found(&recent, 7), None);
+    }
+
+    #[test]
+    fn the_oldest_go_when_the_bodies_are_too_many_bytes_however_often_one_is_renewed() {
+        let mut recent = Recent::default();
+        for _ in 0..3 {
+            recent.renew(Seq(1), letter("first", MOST_BYTES / 2));
+        }
+        recent.renew(Seq(2), letter("second", MOST_BYTES / 2));
+        assert_eq!([1, 2].map(|seq| found(&recent, seq).is_some()), [true, true]);
+        recent.keep(Seq(3), letter("third", 1));
+        assert_eq!([1, 2, 3].map(|seq| found(&recent, seq).is_some()), [false, true, true]);
     }
 }

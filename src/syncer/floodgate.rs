@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +77,8 @@ pub(super) struct Floodgate {
     clock: Arc<dyn Clock>,
     marks: Marks,
     held: watch::Sender<Option<Held>>,
+    /// Wakes the schedules in the order of coming, where a `watch` draws lots: so a run can be repeated.
+    opened: Notify,
     /// Pages in a row that the store did not take.
     failures: AtomicU32,
     failed: Notify,
@@ -88,6 +91,7 @@ impl Floodgate {
             clock,
             marks,
             held: watch::Sender::new(None),
+            opened: Notify::new(),
             failures: AtomicU32::new(0),
             failed: Notify::new(),
         }
@@ -98,7 +102,12 @@ impl Floodgate {
         *self.held.borrow()
     }
 
-    /// Hears whenever that changes.
+    /// Waits until it opens the next time, counted from this call: who calls before they look miss nothing.
+    pub(super) fn opened(&self) -> Notified<'_> {
+        self.opened.notified()
+    }
+
+    /// Why nothing may be pulled, now and after every change.
     pub(super) fn subscribe(&self) -> watch::Receiver<Option<Held>> {
         self.held.subscribe()
     }
@@ -182,7 +191,10 @@ impl Floodgate {
         let changed = self.held.send_if_modified(|now| std::mem::replace(now, held) != held);
         match held {
             Some(held) if changed => tracing::warn!("{held}; WeCom keeps messages for three days"),
-            None if changed => tracing::info!("pulling goes on"),
+            None if changed => {
+                tracing::info!("pulling goes on");
+                self.opened.notify_waiters();
+            }
             _ => {}
         }
     }

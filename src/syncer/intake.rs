@@ -1,5 +1,6 @@
 //! From the items of a page to rows: decoded one by one, and owed to whoever subscribes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ impl Batch {
                 urgent: message.is_urgent(),
                 body: Arc::clone(message.raw()),
                 send_time: message.send_time,
-                msgid: message.msgid,
+                msgid: message.msgid.clone(),
+                decoded: Some(Arc::new(message)),
                 owed_to,
             });
         }
@@ -74,20 +76,26 @@ impl Batch {
 
 /// Counts a page that was committed.
 pub(super) fn count(app: &AppName, labels: &Labels, intake: &[Intake]) {
-    metrics::counter!(metric::SYNC_PAGES, "app" => app.to_string()).increment(1);
-    let anomaly =
-        |problem| metrics::counter!(metric::ANOMALIES, "app" => app.to_string(), "problem" => problem).increment(1);
+    let (mut kinds, mut problems) = (BTreeMap::<_, u64>::new(), BTreeMap::<_, u64>::new());
     for (label, intake) in labels.0.iter().zip(intake) {
-        match intake {
+        let problem = match intake {
             Intake::New => {
-                metrics::counter!(metric::MESSAGES, "app" => app.to_string(), "type" => label.kind).increment(1);
-                if let Some(problem) = label.problem {
-                    anomaly(problem);
-                }
+                *kinds.entry(label.kind).or_default() += 1;
+                label.problem
             }
-            Intake::Conflicting => anomaly("conflicting"),
-            Intake::Repeated => {}
+            Intake::Conflicting => Some("conflicting"),
+            Intake::Repeated => None,
+        };
+        if let Some(problem) = problem {
+            *problems.entry(problem).or_default() += 1;
         }
+    }
+    metrics::counter!(metric::SYNC_PAGES, "app" => app.to_string()).increment(1);
+    for (kind, count) in kinds {
+        metrics::counter!(metric::MESSAGES, "app" => app.to_string(), "type" => kind).increment(count);
+    }
+    for (problem, count) in problems {
+        metrics::counter!(metric::ANOMALIES, "app" => app.to_string(), "problem" => problem).increment(count);
     }
 }
 

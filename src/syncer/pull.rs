@@ -247,10 +247,10 @@ impl Pull {
             clock,
             ..
         } = &*self.source;
-        let mut changed = wake_ups.subscribe();
         let turn = upstream.tokenless_turn();
         tokio::pin!(turn);
         loop {
+            let woken = wake_ups.changed();
             if let Some(token) = wake_ups.token(&self.account.open_kfid, clock.now()) {
                 return Ok(Ticket::Token(token));
             }
@@ -260,7 +260,7 @@ impl Pull {
             tokio::select! {
                 biased;
                 turn = &mut turn => return Ok(Ticket::Turn(turn)),
-                _ = changed.changed() => {}
+                () = woken => {}
             }
         }
     }

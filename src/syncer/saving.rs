@@ -18,20 +18,20 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Writes wake-ups down until `stop`, and then the last ones.
 pub(super) async fn save(source: Arc<Source>, stop: CancellationToken) {
-    let mut changed = source.wake_ups.subscribe();
-    // Some may have come before anybody listened.
-    changed.mark_changed();
     let mut failures = 0;
     loop {
-        let some_have_come = async {
-            let _ = changed.changed().await;
-            sleep(PAUSE).await;
-        };
-        stop.run_until_cancelled(some_have_come).await;
+        let some_have_come = source.wake_ups.changed();
         // Looked at before the save, so that whatever came before the stop is in it.
         let last = stop.is_cancelled();
         match write_down(&source).await {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                failures = 0;
+                let next = async {
+                    some_have_come.await;
+                    sleep(PAUSE).await;
+                };
+                stop.run_until_cancelled(next).await;
+            }
             Err(error) => {
                 failures += 1;
                 tracing::warn!(
@@ -39,11 +39,7 @@ pub(super) async fn save(source: Arc<Source>, stop: CancellationToken) {
                     "cannot save wake-ups, will try again"
                 );
                 let wait = source.settings.backoff.wait(failures, &mut source.clock.rng());
-                tokio::select! {
-                    biased;
-                    () = sleep(wait) => changed.mark_changed(),
-                    () = stop.cancelled() => {}
-                }
+                stop.run_until_cancelled(sleep(wait)).await;
             }
         }
         if last {

@@ -9,6 +9,7 @@
 mod balancer;
 mod blow;
 mod book;
+#[expect(dead_code, reason = "of Debian's packages only a library is needed here")]
 #[path = "../end_to_end/debian.rs"]
 mod debian;
 #[path = "../end_to_end/dice.rs"]
@@ -18,7 +19,6 @@ mod life;
 mod moment;
 mod overlap;
 mod ownership;
-mod pgbouncer;
 #[path = "../end_to_end/post.rs"]
 mod post;
 #[path = "../postgres/mod.rs"]

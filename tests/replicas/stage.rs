@@ -18,9 +18,9 @@ use wecom_kf::simulator::{Account, CallbackTarget, Dial, Fault, Faults, Limits, 
 use crate::balancer::Balancer;
 use crate::life::Life;
 use crate::moment::{Moment, Origin};
-use crate::pgbouncer::Pgbouncer;
 use crate::post::SIGNING_SECRET;
 use crate::postgres::Cluster;
+use crate::postgres::pgbouncer::Pgbouncer;
 use crate::proxy::Proxy;
 use crate::receiver::{Manners, Receiver};
 use crate::replica::Replica;
@@ -78,10 +78,10 @@ pub(crate) struct Stage {
     pub(crate) receiver: Receiver,
     /// Ended before their database is, so that their last words are about something else.
     pub(crate) replicas: Vec<Replica>,
+    bouncer: Option<Pgbouncer>,
     pub(crate) cluster: Cluster,
     pub(crate) troubles: Troubles,
     balancer: Balancer,
-    bouncer: Option<Pgbouncer>,
     scene: Scene,
     corp_id: String,
     secret: String,
@@ -112,7 +112,7 @@ impl Stage {
         let bouncer = (scene.way == Way::ThroughPgbouncer).then(|| {
             let ways: Vec<_> = replicas.iter().map(|replica| replica.proxy.address).collect();
             replicas.iter_mut().for_each(|replica| replica.is_pooled = true);
-            Pgbouncer::start(&ways, DATABASE, USER)
+            Pgbouncer::along(&ways, &cluster, DATABASE)
         });
         let stage = Self {
             origin,
@@ -278,7 +278,7 @@ impl Stage {
     fn config(&self, number: usize, life: Life) -> String {
         let Scene { poll_interval, .. } = self.scene;
         let store = match &self.bouncer {
-            Some(bouncer) => format!("postgres://{USER}@{}/{number}", bouncer.address),
+            Some(bouncer) => bouncer.url(&number.to_string()),
             None => format!("postgres://{USER}@{}/{DATABASE}", self.replicas[number].proxy.address),
         };
         format!(

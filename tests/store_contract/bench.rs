@@ -47,6 +47,7 @@ pub(crate) fn text(msgid: &str, customer: &str, owed_to: &[HandlerId]) -> NewMes
         kind: "text".into(),
         urgent: false,
         body: json(&serde_json::json!({ "msgid": msgid, "msgtype": "text" }).to_string()),
+        decoded: None,
         owed_to: owed_to.to_vec(),
     }
 }

@@ -6,8 +6,6 @@ use crate::api::knowledge::{
 };
 use crate::id::{IntentId, KnowledgeGroupId, MediaId};
 
-const DONE: &str = r#"{"errcode":0,"errmsg":"ok"}"#;
-
 fn group() -> KnowledgeGroupId {
     KnowledgeGroupId::from("GROUP_ID")
 }

@@ -13,6 +13,7 @@ use crate::clock::SystemClock;
 use crate::id::{CallbackToken, OpenKfid};
 
 mod accounts;
+mod customers;
 mod download;
 mod failures;
 mod fake;
@@ -26,6 +27,7 @@ const SECRET: &str = "canary-secret";
 const TOKEN: &str = "canary-token";
 
 const PAGE: &str = r#"{"errcode":0,"errmsg":"ok","next_cursor":"c1","has_more":0,"msg_list":[{"msgid":"m1"}]}"#;
+const DONE: &str = r#"{"errcode":0,"errmsg":"ok"}"#;
 
 fn settings(base: &str) -> Settings {
     let mut settings = Settings::new(CorpId::from("ww1"), SECRET.into());
@@ -55,6 +57,16 @@ async fn fake_that_answers(body: &'static str) -> Fake {
         _ => body.into_response(),
     })
     .await
+}
+
+/// What was sent to `call`, and that it was sent once.
+fn sent(fake: &Fake, call: &str) -> Value {
+    assert_eq!(fake.count(call), 1, "{call}");
+    fake.seen(call)[0].json()
+}
+
+fn wk1() -> OpenKfid {
+    OpenKfid::from("wk1")
 }
 
 fn assert_keeps_secrets(error: &ApiError) {

@@ -4,8 +4,9 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::Raw;
+use crate::config::ca::{Ca, ca};
+use crate::config::raw;
 use crate::config::section::Section;
-use crate::config::{Ca, forward, raw};
 use crate::handler::nats::{Credentials, Key, StreamName, SubjectTemplate};
 
 const SERVERS: &str = "the servers of one cluster, such as [\"nats://127.0.0.1:4222\"]";
@@ -54,7 +55,7 @@ pub(in crate::config) fn nats(raw: Raw, ca_file: Option<String>, section: &mut S
             );
             None
         }
-        Some(path) => forward::ca(path, section).map(Some),
+        Some(path) => ca(path, section).map(Some),
     };
     Some(Nats {
         servers: servers?,

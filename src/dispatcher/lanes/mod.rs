@@ -4,7 +4,7 @@
 //! tried; while it runs or waits for its next try, the lane stands still and no other lane notices.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
 
@@ -69,7 +69,8 @@ enum Line {
 /// One customer's deliveries.
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: BTreeMap<Seq, Held>,
+    /// In order of sequence numbers.
+    waiting: VecDeque<Held>,
     urgent: usize,
     state: State,
 }
@@ -170,7 +171,7 @@ impl Lanes {
             if !matches!(queue.state, State::Ready(_)) {
                 continue;
             }
-            let Some((_, Held { delivery, .. })) = queue.waiting.pop_first() else {
+            let Some(Held { delivery, .. }) = queue.waiting.pop_front() else {
                 continue;
             };
             queue.state = State::Running;
@@ -201,8 +202,8 @@ impl Lanes {
             if !shards.contains(lane.shard()) {
                 return true;
             }
-            for (seq, Held { delivery, .. }) in std::mem::take(&mut queue.waiting) {
-                self.held.remove(&seq);
+            for Held { delivery, .. } in std::mem::take(&mut queue.waiting) {
+                self.held.remove(&delivery.seq);
                 self.waiting -= 1;
                 self.waiting_bytes -= delivery.letter.body.get().len();
             }
@@ -245,7 +246,9 @@ impl Lanes {
         self.waiting_bytes += delivery.letter.body.get().len();
         let queue = self.lanes.entry(delivery.lane).or_default();
         queue.urgent += usize::from(delivery.urgent);
-        queue.waiting.insert(delivery.seq, Held { delivery, due });
+        // At the end or at the front, but for an urgent one that was read out of turn.
+        let place = queue.waiting.partition_point(|held| held.delivery.seq < delivery.seq);
+        queue.waiting.insert(place, Held { delivery, due });
     }
 
     fn release(&mut self, lane: Lane) {
@@ -260,12 +263,11 @@ impl Lanes {
         if queue.state == State::Running {
             return;
         }
-        let Some(first) = queue.waiting.first_entry() else {
+        let Some(Held { due, .. }) = queue.waiting.front() else {
             self.lanes.remove(&lane);
             return;
         };
-        let due = first.get().due;
-        let state = match due {
+        let state = match *due {
             due if due > now => State::Resting(due),
             _ if queue.urgent > 0 => State::Ready(Line::Urgent),
             _ => State::Ready(Line::Ready),

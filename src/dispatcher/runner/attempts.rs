@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{MAX_UNRECORDED, Runner};
 use crate::dispatcher::breaker::{Failure, Gate, Trial};
-use crate::dispatcher::crew::Ended;
+use crate::dispatcher::crew::{Ended, Job};
 use crate::lease::Title;
 use crate::metric;
 use crate::store::Pending;
@@ -29,6 +29,7 @@ pub(super) struct Running {
 impl Runner {
     /// Starts as many attempts as the handler takes at once.
     pub(super) fn start_attempts(&mut self) {
+        let mut jobs = Vec::new();
         while self.may_start_more() {
             let now = Instant::now();
             let delivery = match self.breaker.gate(now) {
@@ -36,12 +37,14 @@ impl Runner {
                 Gate::Probe => self.lanes.next_probe(now),
                 Gate::ClosedUntil(_) | Gate::Probing => None,
             };
-            let Some(delivery) = delivery else { return };
+            let Some(delivery) = delivery else { break };
             match self.estate.title(delivery.lane.shard()) {
-                Some(title) => self.start_attempt(delivery, title, now),
+                Some(title) => jobs.push(self.begin_attempt(delivery, title, now)),
                 None => self.put_aside(delivery.lane, delivery.seq),
             }
         }
+        // Together: told one by one, the threads of the handler would be woken for each.
+        self.crew.start(jobs);
     }
 
     pub(super) fn may_start_more(&self) -> bool {
@@ -49,7 +52,7 @@ impl Runner {
         self.running.len() < concurrency && self.unrecorded.len() < MAX_UNRECORDED
     }
 
-    fn start_attempt(&mut self, delivery: Pending, title: Title, now: Instant) {
+    fn begin_attempt(&mut self, delivery: Pending, title: Title, now: Instant) -> Job {
         let (member, letter, right) = (self.member.clone(), Arc::clone(&delivery.letter), title.clone());
         let number = delivery.attempts.saturating_add(1);
         let attempt = async move {
@@ -60,7 +63,7 @@ impl Runner {
             let registration = member.registration();
             Some(registration.attempt(&letter.account, letter.message(), number).await)
         };
-        self.crew.start(delivery.seq, attempt);
+        let job = Job::new(delivery.seq, attempt);
         let running = Running {
             delivery,
             title,
@@ -69,6 +72,7 @@ impl Runner {
             overdue: false,
         };
         self.running.insert(running.delivery.seq, running);
+        job
     }
 
     /// Takes attempts that ended.

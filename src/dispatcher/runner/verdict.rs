@@ -40,7 +40,7 @@ impl Runner {
             under,
             verdict,
         };
-        self.unrecorded.push(finish, running.title);
+        self.unrecorded.push(finish, running.title, now);
     }
 
     fn judge(&mut self, running: &Running, attempt: Attempt, now: Instant) -> Verdict {

@@ -89,6 +89,7 @@ impl House {
             kind: "text".into(),
             urgent,
             body: RawValue::from_string(body).unwrap().into(),
+            decoded: None,
             owed_to: self.owed_to.clone(),
         }
     }

@@ -69,6 +69,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use super::{Context, Handler, HandlerError, Outcome, envelope};
+use crate::authority::client_config;
 use crate::clock::Clock;
 use crate::message::Message;
 use answer::{Answer, AnswerError};
@@ -80,15 +81,11 @@ mod public;
 mod response;
 mod schema;
 mod signature;
-mod tls;
 
+pub use crate::authority::{Authorities, AuthoritiesError};
 pub use public::{NotPublic, Reach};
 pub use schema::answer_schema;
 pub use signature::{SigningSecret, SigningSecretError};
-pub use tls::{Authorities, AuthoritiesError};
-
-#[cfg(feature = "nats")]
-pub(super) use tls::config as tls_config;
 
 /// Longest head of an answer, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -213,8 +210,9 @@ impl Forward {
             return Err(ForwardError::Address);
         }
         let tls = match url.scheme() {
-            "https" => tls::config(authorities.as_ref()),
-            "http" => tls::unused(),
+            "https" => client_config(authorities.as_ref()),
+            // There is no certificate to believe.
+            "http" => client_config(Some(&Authorities::none())),
             _ => return Err(ForwardError::Address),
         };
         let tls = tls.map_err(ForwardError::Tls)?;

@@ -43,8 +43,8 @@ use async_nats::{HeaderMap, Request, RequestError, jetstream};
 use tokio::time::Instant;
 use url::Url;
 
-use super::forward::{Authorities, tls_config};
 use super::{Context, Handler, HandlerError, Outcome, envelope};
+use crate::authority::{Authorities, client_config};
 use crate::clock::Clock;
 use crate::message::Message;
 use link::{ConnectFailure, Link};
@@ -165,7 +165,7 @@ impl Nats {
             timeout,
         } = settings;
         let servers = link::servers(&servers).ok_or(NatsError::Servers)?;
-        let tls = tls_config(authorities.as_ref()).map_err(NatsError::Tls)?;
+        let tls = client_config(authorities.as_ref()).map_err(NatsError::Tls)?;
         Ok(Self {
             link: Link::new(servers, credentials, tls, timeout / 2),
             stream,

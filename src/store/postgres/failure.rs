@@ -63,15 +63,13 @@ impl Failure {
 
     /// Whether nothing was done, and trying again may well succeed: it lost against others.
     pub(super) fn is_undone(&self) -> bool {
-        self.code().is_some_and(|code| {
+        let undone = [
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::T_R_SERIALIZATION_FAILURE,
             // Somebody stored the very same between our look and our insert.
-            [
-                SqlState::T_R_DEADLOCK_DETECTED,
-                SqlState::T_R_SERIALIZATION_FAILURE,
-                SqlState::UNIQUE_VIOLATION,
-            ]
-            .contains(code)
-        })
+            SqlState::UNIQUE_VIOLATION,
+        ];
+        self.code().is_some_and(|code| undone.contains(code))
     }
 
     /// Whether the connection is of no more use, so that another may do.

@@ -60,7 +60,7 @@ impl Link {
         &self.connector
     }
 
-    /// Messages read lately.
+    /// Messages that came in or were read lately.
     pub(super) fn letters(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +70,7 @@ impl Link {
         match self.all_once(sql, params).await {
             Err(failure) if failure.is_broken() => {
                 // The others broke at the same moment, most likely.
-                self.pool.retain(|_, _| false);
+                self.start_afresh();
                 self.all_once(sql, params).await
             }
             answer => answer,
@@ -118,9 +118,16 @@ impl Link {
         });
         answer.await.unwrap_or_else(|_| {
             // A wire that swallows one call swallows the next: whoever comes now gets a connection of its own.
-            self.pool.retain(|_, _| false);
+            self.start_afresh();
             Err(Failure::Late(DEADLINE))
         })
+    }
+
+    /// Trusts no connection any more, and nothing that came over one: where another server takes over that lacks the last
+    /// pages, it gives their numbers to other messages.
+    fn start_afresh(&self) {
+        self.pool.retain(|_, _| false);
+        self.letters().clear();
     }
 
     async fn connection(&self) -> Result<Object, Failure> {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use rand::RngExt as _;
 use tokio::sync::watch;
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::connector::Connector;
@@ -22,6 +23,7 @@ use super::{
     HandlerId, Lane, Lease, News, Page, Pending, Position, Quota, Room, SentReply, Seq, Settings, Shared, SharedTokens,
     Store, StoreError, StoredToken, Tenure, TokenAsk, TokenDenied, TokenFound, TokenRight, WakeUp,
 };
+use crate::authority::client_config;
 use crate::clock::{SetClock, UnixMillis};
 use crate::id::{AccountKey, HandlerName, Msgid};
 
@@ -40,12 +42,10 @@ mod reply;
 mod row;
 mod schema;
 mod signal;
-mod tls;
 mod token;
 
 pub(super) use self::address::Problem;
 pub(super) use self::arrival::Arrival;
-pub use self::tls::{Authorities, AuthoritiesError};
 
 /// A store in one PostgreSQL database.
 #[derive(Debug)]
@@ -98,7 +98,8 @@ impl PostgresStore {
 }
 
 fn connector(settings: &Settings, durability: Durability) -> Result<Connector, Problem> {
-    let tls = tls::connect(settings.authorities.as_ref()).map_err(Problem::Tls)?;
+    let tls = client_config(settings.authorities.as_ref()).map_err(Problem::Tls)?;
+    let tls = MakeRustlsConnect::new(tls);
     Ok(Connector::new(address::parse(settings)?, tls, durability))
 }
 

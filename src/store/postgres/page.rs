@@ -21,7 +21,7 @@ use super::account;
 use super::failure::Failure;
 use super::link::Link;
 use super::row::{get, text};
-use crate::store::{Commit, Intake, NewMessage, Page, PageEnds, Seq, ShardSet, Stored};
+use crate::store::{Commit, Intake, Letter, NewMessage, Page, PageEnds, Seq, ShardSet, Stored};
 
 /// Sets the locks on shards apart from those that others may take in the same database: `wekf`.
 pub(super) const LOCKS: i32 = i32::from_be_bytes(*b"wekf");
@@ -80,7 +80,7 @@ const COMMIT: &str = "
     SELECT cursor, first_pull_ms, first_pull,
         ARRAY(SELECT nth FROM again WHERE same),
         ARRAY(SELECT nth FROM again WHERE NOT same),
-        (SELECT max(seq) FROM page)
+        ARRAY(SELECT seq FROM page WHERE seq IS NOT NULL ORDER BY nth)
     FROM moved";
 
 /// What a page brought, and who has to hear of it.
@@ -137,11 +137,23 @@ pub(super) async fn commit(link: &Link, page: &Page) -> Result<Committed, Failur
             *place.ok_or_else(|| Failure::Row("a message that was not in the page".into()))? = intake;
         }
     }
-    let new_and_owed = page.messages.iter().zip(&messages);
-    let new_and_owed = new_and_owed.filter(|(message, intake)| **intake == Intake::New && !message.owed_to.is_empty());
+    let given: Vec<i64> = get(row, 5)?;
+    let new = page.messages.iter().zip(&messages);
+    let new = new.filter(|(_, intake)| **intake == Intake::New);
+    let new_and_owed = given
+        .iter()
+        .zip(new)
+        .filter(|(_, (message, _))| !message.owed_to.is_empty());
+    let mut shards = ShardSet::default();
+    let mut known = link.letters();
+    for (seq, (message, _)) in new_and_owed {
+        shards.insert(message.lane.shard());
+        known.renew(Seq(*seq), Letter::of(message, &page.claim, page.received));
+    }
+    drop(known);
     Ok(Committed {
-        shards: new_and_owed.map(|(message, _)| message.lane.shard()).collect(),
-        newest: Seq(get::<Option<i64>>(row, 5)?.unwrap_or_default()),
+        shards,
+        newest: given.iter().max().map(|seq| Seq(*seq)).unwrap_or_default(),
         commit: Commit::Stored(Stored {
             claim: account::renewed(&page.claim, row)?,
             messages,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
-use super::recent::{Letters, Recent};
+use super::recent::Recent;
 use super::row;
 use crate::clock::UnixMillis;
 use crate::id::HandlerName;
@@ -77,13 +77,13 @@ pub(super) fn pending(
     handler: HandlerId,
     after: &[Position],
     limit_each: usize,
-    recent: &mut Recent,
+    recent: &Recent,
 ) -> rusqlite::Result<Vec<Pending>> {
-    let mut found = Found::new(recent.letters(conn)?);
+    let mut found = Vec::new();
     for position in after {
-        found.read(conn, handler, *position, Seq(i64::MAX), limit_each)?;
+        read(conn, handler, *position, Seq(i64::MAX), limit_each, &mut found)?;
     }
-    Ok(found.pending)
+    with_letters(conn, found, recent)
 }
 
 pub(super) fn pending_urgent(
@@ -91,68 +91,76 @@ pub(super) fn pending_urgent(
     handler: HandlerId,
     after: &[Position],
     limit_each: usize,
-    recent: &mut Recent,
+    recent: &Recent,
 ) -> rusqlite::Result<Vec<Pending>> {
-    let mut found = Found::new(recent.letters(conn)?);
+    let mut found = Vec::new();
     for position in after {
         for seq in up_to_urgent(conn, handler, *position, limit_each)? {
             let just_before = Position {
                 after: Seq(seq.0 - 1),
                 ..*position
             };
-            found.read(conn, handler, just_before, seq, 1)?;
+            read(conn, handler, just_before, seq, 1, &mut found)?;
         }
     }
-    Ok(found.pending)
+    with_letters(conn, found, recent)
 }
 
-/// Deliveries read so far.
-struct Found<'a> {
-    pending: Vec<Pending>,
-    letters: Letters<'a>,
+/// A delivery without what is delivered.
+struct Row {
+    seq: Seq,
+    lane: Lane,
+    attempts: u32,
+    due: UnixMillis,
+    urgent: bool,
 }
 
-impl<'a> Found<'a> {
-    fn new(letters: Letters<'a>) -> Self {
-        let pending = Vec::new();
-        Self { pending, letters }
+/// Adds up to `limit` deliveries behind `position` to what was `found`, none behind `last`.
+fn read(
+    conn: &Connection,
+    handler: HandlerId,
+    position: Position,
+    last: Seq,
+    limit: usize,
+    found: &mut Vec<Row>,
+) -> rusqlite::Result<()> {
+    let mut owed = conn.prepare_cached(
+        "SELECT seq, lane, attempts, due_ms, urgent FROM delivery
+         WHERE shard = ?1 AND handler_id = ?2 AND seq > ?3 AND seq <= ?4
+         ORDER BY seq LIMIT ?5",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = owed.query(params![
+        position.shard.number(),
+        handler.0,
+        position.after.0,
+        last.0,
+        limit
+    ])?;
+    while let Some(row) = rows.next()? {
+        found.push(Row {
+            seq: Seq(row.get(0)?),
+            lane: Lane::from_row(row.get(1)?),
+            attempts: row.get(2)?,
+            due: UnixMillis(row.get(3)?),
+            urgent: row.get(4)?,
+        });
     }
+    Ok(())
+}
 
-    /// Reads up to `limit` deliveries behind `position`, none behind `last`.
-    fn read(
-        &mut self,
-        conn: &Connection,
-        handler: HandlerId,
-        position: Position,
-        last: Seq,
-        limit: usize,
-    ) -> rusqlite::Result<()> {
-        let mut owed = conn.prepare_cached(
-            "SELECT seq, lane, attempts, due_ms, urgent FROM delivery
-             WHERE shard = ?1 AND handler_id = ?2 AND seq > ?3 AND seq <= ?4
-             ORDER BY seq LIMIT ?5",
-        )?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows = owed.query(params![
-            position.shard.number(),
-            handler.0,
-            position.after.0,
-            last.0,
-            limit
-        ])?;
-        while let Some(row) = rows.next()? {
-            let seq = Seq(row.get(0)?);
-            self.pending.push(Pending {
-                seq,
-                lane: Lane::from_row(row.get(1)?),
-                attempts: row.get(2)?,
-                due: UnixMillis(row.get(3)?),
-                urgent: row.get(4)?,
-                letter: self.letters.get(seq)?,
-            });
-        }
-        Ok(())
-    }
+fn with_letters(conn: &Connection, found: Vec<Row>, recent: &Recent) -> rusqlite::Result<Vec<Pending>> {
+    let seqs: Vec<_> = found.iter().map(|row| row.seq).collect();
+    let letters = recent.letters(conn, &seqs)?;
+    let pending = found.into_iter().zip(letters).map(|(row, letter)| Pending {
+        seq: row.seq,
+        lane: row.lane,
+        attempts: row.attempts,
+        due: row.due,
+        urgent: row.urgent,
+        letter,
+    });
+    Ok(pending.collect())
 }
 
 /// What has to be read behind `position` so that up to `limit` customers come to their last urgent delivery.

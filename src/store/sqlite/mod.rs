@@ -11,7 +11,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use nix::sys::statvfs::statvfs;
@@ -59,7 +59,7 @@ pub(super) struct SqliteStore {
     /// Answers what somebody waits for.
     reader: Reader,
     /// What it read lately. Only its thread locks this.
-    recent: Arc<Mutex<Recent>>,
+    recent: Arc<Recent>,
     /// Answers what may take long.
     counter: Reader,
     writer: Writer,
@@ -107,15 +107,6 @@ impl SqliteStore {
             _lock: lock,
         })
     }
-
-    async fn read_letters<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection, &mut Recent) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let recent = Arc::clone(&self.recent);
-        let read = move |conn: &Connection| read(conn, &mut recent.lock().unwrap_or_else(PoisonError::into_inner));
-        self.reader.read(read).await
-    }
 }
 
 #[async_trait]
@@ -150,9 +141,10 @@ impl Store for SqliteStore {
     }
 
     async fn commit_page(&self, page: Page) -> Result<Commit, StoreError> {
+        let recent = Arc::clone(&self.recent);
         self.writer
             .write(1 + page.messages.len(), move |conn, news| {
-                page::commit(conn, &page, news)
+                page::commit(conn, &page, news, &recent)
             })
             .await
     }
@@ -169,8 +161,9 @@ impl Store for SqliteStore {
         after: &[Position],
         limit_each: usize,
     ) -> Result<Vec<Pending>, StoreError> {
-        let after = after.to_vec();
-        self.read_letters(move |conn, recent| delivery::pending(conn, handler, &after, limit_each, recent))
+        let (after, recent) = (after.to_vec(), Arc::clone(&self.recent));
+        self.reader
+            .read(move |conn| delivery::pending(conn, handler, &after, limit_each, &recent))
             .await
     }
 
@@ -180,8 +173,9 @@ impl Store for SqliteStore {
         after: &[Position],
         limit_each: usize,
     ) -> Result<Vec<Pending>, StoreError> {
-        let after = after.to_vec();
-        self.read_letters(move |conn, recent| delivery::pending_urgent(conn, handler, &after, limit_each, recent))
+        let (after, recent) = (after.to_vec(), Arc::clone(&self.recent));
+        self.reader
+            .read(move |conn| delivery::pending_urgent(conn, handler, &after, limit_each, &recent))
             .await
     }
 

@@ -3,10 +3,12 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::account;
-use crate::store::{Claim, Commit, Intake, NewMessage, Page, PageEnds, ShardSet, Stored};
+use super::recent::Recent;
+use crate::store::{Claim, Commit, Intake, Letter, NewMessage, Page, PageEnds, Seq, ShardSet, Stored};
 
 /// Commits `page` unless its claim is out of date. The cursor goes first: where that is refused, nothing has happened.
-pub(super) fn commit(conn: &Connection, page: &Page, news: &mut ShardSet) -> rusqlite::Result<Commit> {
+/// What is owed to anybody is `recent` from now on.
+pub(super) fn commit(conn: &Connection, page: &Page, news: &mut ShardSet, recent: &Recent) -> rusqlite::Result<Commit> {
     let Some(claim) = move_cursor(conn, page)? else {
         return Ok(Commit::Superseded);
     };
@@ -16,7 +18,10 @@ pub(super) fn commit(conn: &Connection, page: &Page, news: &mut ShardSet) -> rus
         .iter()
         .map(|message| pass.take_in(message, news))
         .collect::<rusqlite::Result<_>>()?;
-    pass.end()?;
+    let mut known = recent.messages();
+    for (seq, message) in pass.end()? {
+        known.renew(seq, Letter::of(message, &page.claim, page.received));
+    }
     Ok(Commit::Stored(Stored { claim, messages }))
 }
 
@@ -58,6 +63,8 @@ struct Pass<'a> {
     owe: CachedStatement<'a>,
     /// Newest sequence number given; written back once a page, which is cheaper than AUTOINCREMENT's once a row.
     last_seq: i64,
+    /// New, and owed to somebody.
+    owed: Vec<(Seq, &'a NewMessage)>,
 }
 
 impl<'a> Pass<'a> {
@@ -77,17 +84,19 @@ impl<'a> Pass<'a> {
             last_seq: conn
                 .prepare_cached("SELECT last_seq FROM meta")?
                 .query_row([], |row| row.get(0))?,
+            owed: Vec::with_capacity(page.messages.len()),
         })
     }
 
-    fn end(self) -> rusqlite::Result<()> {
+    /// Returns what is new and owed to somebody.
+    fn end(self) -> rusqlite::Result<Vec<(Seq, &'a NewMessage)>> {
         self.conn
             .prepare_cached("UPDATE meta SET last_seq = ?1")?
             .execute([self.last_seq])?;
-        Ok(())
+        Ok(self.owed)
     }
 
-    fn take_in(&mut self, message: &NewMessage, news: &mut ShardSet) -> rusqlite::Result<Intake> {
+    fn take_in(&mut self, message: &'a NewMessage, news: &mut ShardSet) -> rusqlite::Result<Intake> {
         let seq = self.last_seq + 1;
         let stored = self.store.execute(params![
             seq,
@@ -114,6 +123,9 @@ impl<'a> Pass<'a> {
                 message.urgent
             ])?;
             news.insert(shard);
+        }
+        if !message.owed_to.is_empty() {
+            self.owed.push((Seq(seq), message));
         }
         Ok(Intake::New)
     }

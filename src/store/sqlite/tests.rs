@@ -38,6 +38,7 @@ fn page_of_a_mebibyte(claim: &Claim) -> Page {
         kind: "text".into(),
         urgent: false,
         body: Arc::from(RawValue::from_string(body).unwrap()),
+        decoded: None,
         owed_to: Vec::new(),
     };
     Page {

@@ -1,6 +1,6 @@
 //! Which accounts of an application are this process's to pull, and under which titles.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
@@ -14,7 +14,7 @@ pub(super) struct Estate {
     holdings: watch::Receiver<Holdings>,
     is_shared: bool,
     /// None, if every account is ours.
-    titles: HashMap<OpenKfid, Title>,
+    titles: BTreeMap<OpenKfid, Title>,
 }
 
 /// What changed.
@@ -35,7 +35,7 @@ impl Estate {
             app,
             holdings,
             is_shared,
-            titles: HashMap::new(),
+            titles: BTreeMap::new(),
         }
     }
 
@@ -59,10 +59,10 @@ impl Estate {
             return changes;
         };
         let ours = accounts.filter(|(account, _)| account.app == self.app);
-        let titles: HashMap<_, _> = ours
+        let titles: BTreeMap<_, _> = ours
             .map(|(account, title)| (account.open_kfid.clone(), title.clone()))
             .collect();
-        let differs = |open_kfid: &OpenKfid, title: &Title, from: &HashMap<OpenKfid, Title>| {
+        let differs = |open_kfid: &OpenKfid, title: &Title, from: &BTreeMap<OpenKfid, Title>| {
             from.get(open_kfid).map(Title::fence) != Some(title.fence())
         };
         for (open_kfid, title) in &self.titles {

@@ -67,8 +67,7 @@ impl Schedule {
 
     /// Pulls until `stop`, then lets the pages in hand commit.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut changed = self.source.wake_ups.subscribe();
-        let mut held = self.source.floodgate.subscribe();
+        let source = Arc::clone(&self.source);
         let mut tell = interval(TELL_EVERY);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_shared = self.estate.is_shared();
@@ -82,6 +81,7 @@ impl Schedule {
             }
         }
         while !stop.is_cancelled() {
+            let (woken, opened) = (source.wake_ups.changed(), source.floodgate.opened());
             self.hear_wake_ups();
             for open_kfid in self.agenda.ring(Instant::now()) {
                 self.want(&open_kfid);
@@ -106,8 +106,8 @@ impl Schedule {
                         self.take_holdings();
                     }
                 }
-                Ok(()) = held.changed() => {}
-                Ok(()) = changed.changed() => {}
+                () = opened => {}
+                () = woken => {}
                 () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
             }
         }

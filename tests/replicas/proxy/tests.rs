@@ -1,8 +1,11 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::*;
+use crate::postgres::pgbouncer::Pgbouncer;
+use crate::stage;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Long enough for something to arrive that must not.
@@ -139,4 +142,28 @@ async fn the_database_sees_who_is_speaking() {
     let _again = TcpStream::connect(ends.proxy.address).await.unwrap();
     let (_, peer) = timeout(PATIENCE, ends.database.accept()).await.unwrap().unwrap();
     assert_eq!(peer.ip(), replica);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_leads_to_each_of_its_databases_by_a_way_of_its_own() {
+    let cluster = stage::cluster();
+    let (mut ways, mut addresses) = (Vec::new(), Vec::new());
+    for n in 0..2 {
+        let (way, from) = (Proxy::start(cluster.address()).await, Ipv4Addr::new(127, 98, 0, n));
+        way.speak_from(from);
+        addresses.push(way.address);
+        ways.push((way, from));
+    }
+    let bouncer = Pgbouncer::along(&addresses, &cluster, "postgres");
+    for (number, (_, from)) in ways.iter().enumerate() {
+        let url = bouncer.url(&number.to_string());
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let answer = client.simple_query("SELECT host(inet_client_addr())").await.unwrap();
+        let row = answer.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        assert_eq!(row.unwrap().get(0), Some(from.to_string().as_str()));
+    }
 }

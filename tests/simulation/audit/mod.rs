@@ -93,7 +93,8 @@ struct Books {
     loud: bool,
     /// Effects so far: tells what came before what.
     effects: u64,
-    course: Course,
+    /// Equal for two runs in which the same happened in the same order, at the same moments.
+    course: u64,
     findings: Vec<Finding>,
     claims: BTreeMap<AccountKey, Granted>,
     tenancies: BTreeMap<Right, Tenancy>,
@@ -137,39 +138,13 @@ struct Tenancy {
     taken: u64,
 }
 
-/// The course of a run as one number: equal for two runs in which the same happened at the same moments. What happens
-/// within a millisecond has no order.
-#[derive(Clone, Copy, Debug, Default)]
-struct Course {
-    before: u64,
-    at: u128,
-    now: u64,
-}
-
-impl Course {
-    fn note(&mut self, at: u128, event: u64) {
-        if at != self.at {
-            *self = Self {
-                before: self.number(),
-                at,
-                now: 0,
-            };
-        }
-        self.now = self.now.wrapping_add(event);
-    }
-
-    fn number(&self) -> u64 {
-        digest((self.before, self.at, self.now))
-    }
-}
-
 impl Audit {
     pub(crate) fn new(loud: bool) -> Self {
         Self(Mutex::new(Books {
             began: Instant::now(),
             loud,
             effects: 0,
-            course: Course::default(),
+            course: 0,
             findings: Vec::new(),
             claims: BTreeMap::new(),
             tenancies: BTreeMap::new(),
@@ -215,7 +190,7 @@ impl Audit {
 
     /// The course of the run so far, as a number.
     pub(crate) fn course(&self) -> u64 {
-        self.books().course.number()
+        self.books().course
     }
 }
 
@@ -226,7 +201,7 @@ impl Books {
         if self.loud {
             println!("{at:>8} ms {event:?}");
         }
-        self.course.note(at, digest(event));
+        self.course = digest((self.course, at, event));
     }
 
     fn found(&mut self, check: Check, what: String) {

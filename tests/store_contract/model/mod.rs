@@ -376,6 +376,7 @@ fn new_message(ids: &[HandlerId], account: usize, draft: &Draft) -> NewMessage {
         kind: "text".into(),
         urgent: draft.urgent,
         body: json(&body_of(draft)),
+        decoded: None,
         owed_to: draft.owed_to.iter().map(|number| ids[*number]).collect(),
     }
 }

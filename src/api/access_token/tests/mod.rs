@@ -9,6 +9,7 @@ use crate::api::ErrCode;
 use crate::clock::ManualClock;
 
 mod share;
+mod shelf;
 
 const LIFETIME: Duration = Duration::from_secs(7200);
 const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(60);

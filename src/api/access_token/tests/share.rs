@@ -1,111 +1,9 @@
 //! Several clients around one shelf.
 
-use std::collections::VecDeque;
-
-use async_trait::async_trait;
-
+use super::shelf::{Memory, Mood};
 use super::*;
-use crate::api::{
-    ShelfError, ShelvedToken, TokenKey, TokenOffer, TokenRefusal, TokenRequest, TokenShelf, TokenTurn, Worn,
-};
+use crate::api::{TokenKey, TokenShelf};
 use crate::id::CorpId;
-
-/// A shelf in memory. Tokens age by the wall clock, rights and refusals by tokio's.
-#[derive(Debug)]
-struct Memory {
-    clock: ManualClock,
-    row: Mutex<Row>,
-    /// How it behaves with the next requests; as it should when none is left.
-    moods: Mutex<VecDeque<Mood>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mood {
-    Sound,
-    Broken,
-    Silent,
-}
-
-#[derive(Debug, Default)]
-struct Row {
-    version: u64,
-    token: Option<(ShelvedToken, UnixMillis)>,
-    right: Option<(u64, Instant)>,
-    refusals: u32,
-    refusal: Option<(ErrCode, Instant)>,
-}
-
-impl Memory {
-    fn is_as_told(&self, mood: Mood, times: usize) {
-        self.moods.lock().unwrap().extend(vec![mood; times]);
-    }
-
-    async fn row(&self) -> Result<MutexGuard<'_, Row>, ShelfError> {
-        let mood = self.moods.lock().unwrap().pop_front().unwrap_or(Mood::Sound);
-        match mood {
-            Mood::Sound => Ok(self.row.lock().unwrap()),
-            Mood::Broken => Err(ShelfError::new("connection refused")),
-            Mood::Silent => std::future::pending().await,
-        }
-    }
-}
-
-#[async_trait]
-impl TokenShelf for Memory {
-    async fn ask(&self, request: &TokenRequest) -> Result<TokenOffer, ShelfError> {
-        let (mut row, now) = (self.row().await?, self.clock.now());
-        let alive = row.token.clone().and_then(|(token, at)| {
-            let age = token.age + now.since(at);
-            (age < token.lifetime).then_some(ShelvedToken { age, ..token })
-        });
-        let version = row.version;
-        if let Some(token) = alive.filter(|_| version != request.replaces) {
-            return Ok(TokenOffer::Token { version, token });
-        }
-        if let Some((code, until)) = row.refusal.filter(|(_, until)| *until > Instant::now()) {
-            let after = until - Instant::now();
-            return Ok(TokenOffer::Refused(TokenRefusal { code, after }));
-        }
-        let taken = |(owner, until): (u64, Instant)| owner != request.asker && until > Instant::now();
-        if row.right.is_some_and(taken) {
-            return Ok(TokenOffer::Wait);
-        }
-        if version == request.replaces && request.because == Worn::Refused {
-            row.token = None;
-        }
-        row.right = Some((request.asker, Instant::now() + request.term));
-        Ok(TokenOffer::Turn(TokenTurn {
-            key: request.key.clone(),
-            version: version + 1,
-            asker: request.asker,
-            refusals: row.refusals,
-        }))
-    }
-
-    async fn put(&self, turn: &TokenTurn, token: &ShelvedToken) -> Result<(), ShelfError> {
-        let mut row = self.row().await?;
-        if row.version + 1 == turn.version {
-            *row = Row {
-                version: turn.version,
-                token: Some((token.clone(), self.clock.now())),
-                ..Row::default()
-            };
-        }
-        Ok(())
-    }
-
-    async fn give_up(&self, turn: &TokenTurn, refusal: Option<TokenRefusal>) -> Result<(), ShelfError> {
-        let mut row = self.row().await?;
-        if row.right.is_some_and(|(owner, _)| owner == turn.asker) {
-            row.right = None;
-            if let Some(TokenRefusal { code, after }) = refusal {
-                row.refusals += 1;
-                row.refusal = Some((code, Instant::now() + after));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Three replicas, their shelf and their clock.
 struct Replicas {
@@ -116,11 +14,7 @@ struct Replicas {
 
 fn replicas() -> Replicas {
     let clock = ManualClock::new(UnixMillis::from_secs(1_785_571_200));
-    let shelf = Arc::new(Memory {
-        clock: clock.clone(),
-        row: Mutex::default(),
-        moods: Mutex::default(),
-    });
+    let shelf = Arc::new(Memory::new(clock.clone()));
     let key = TokenKey::of(&CorpId::from("ww1"), &"canary".into());
     let replica = |_| {
         let share = Share::new(Arc::clone(&shelf) as Arc<dyn TokenShelf>, key.clone());
@@ -357,7 +251,7 @@ async fn a_shelf_that_does_not_answer_costs_seconds_and_no_call() {
 #[tokio::test(start_paused = true)]
 async fn a_shelf_on_which_somebody_always_fetches_is_left_alone_in_the_end() {
     let (replicas, desk) = (replicas(), Desk::default());
-    replicas.shelf.row.lock().unwrap().right = Some((0, Instant::now() + Duration::from_secs(3600)));
+    replicas.shelf.is_taken_for(Duration::from_secs(3600));
     let since = Instant::now();
     assert_eq!(replicas.all[0].get(desk.grant()).await.unwrap().expose(), "token-1");
     let waited = since.elapsed().as_secs();

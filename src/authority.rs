@@ -1,8 +1,8 @@
-//! Who vouches for an endpoint.
+//! Who vouches for a server that this process speaks to.
 //!
-//! Certificates are always verified, for the name in the endpoint's URL: there is no setting that switches it off. An
-//! endpoint inside a private network is given certificates by an authority of its own; naming that authority is the way
-//! to reach it, and then nobody else is believed.
+//! Its certificate is always verified, for the name in the address: there is no setting that switches it off. A server
+//! inside a private network is given its certificate by an authority of its own; naming that authority is the way to
+//! reach it, and then nobody else is believed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-/// Authorities that alone are believed when they vouch for an endpoint.
+/// Authorities that alone are believed when they vouch for a server.
 #[derive(Clone)]
 pub struct Authorities(Arc<RootCertStore>);
 
@@ -39,15 +39,20 @@ impl Authorities {
     ///
     /// See [`AuthoritiesError`].
     pub fn from_pem(pem: &[u8]) -> Result<Self, AuthoritiesError> {
-        let mut store = RootCertStore::empty();
+        let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(AuthoritiesError::Pem)?;
-            store.add(certificate).map_err(AuthoritiesError::Certificate)?;
+            roots.add(certificate).map_err(AuthoritiesError::Certificate)?;
         }
-        if store.is_empty() {
+        if roots.is_empty() {
             return Err(AuthoritiesError::Empty);
         }
-        Ok(Self(Arc::new(store)))
+        Ok(Self(Arc::new(roots)))
+    }
+
+    /// None: nobody is believed.
+    pub(crate) fn none() -> Self {
+        Self(Arc::new(RootCertStore::empty()))
     }
 }
 
@@ -57,12 +62,12 @@ impl fmt::Debug for Authorities {
     }
 }
 
-/// Verifies endpoints by `authorities`, or by those that this machine trusts.
-pub(in crate::handler) fn config(authorities: Option<&Authorities>) -> Result<ClientConfig, rustls::Error> {
+/// What a client verifies servers by: `authorities`, or those that this machine trusts.
+pub(crate) fn client_config(authorities: Option<&Authorities>) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let config = match authorities {
-        Some(Authorities(store)) => config.with_root_certificates(Arc::clone(store)),
+        Some(Authorities(roots)) => config.with_root_certificates(Arc::clone(roots)),
         // As dangerous as the verifier that is named, which is the platform's.
         None => config
             .dangerous()
@@ -71,16 +76,11 @@ pub(in crate::handler) fn config(authorities: Option<&Authorities>) -> Result<Cl
     Ok(config.with_no_client_auth())
 }
 
-/// For an endpoint that is spoken to in plain HTTP: no certificate would be believed.
-pub(super) fn unused() -> Result<ClientConfig, rustls::Error> {
-    config(Some(&Authorities(Arc::new(RootCertStore::empty()))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CA: &str = include_str!("../../../tests/fixtures/ca.pem");
+    const CA: &str = include_str!("../tests/fixtures/ca.pem");
 
     #[test]
     fn authorities_are_read_from_pem_and_what_holds_none_is_refused() {
