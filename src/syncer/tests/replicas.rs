@@ -67,6 +67,23 @@ async fn a_callback_is_pulled_for_once_whichever_replica_it_reaches() {
 }
 
 #[tokio::test]
+async fn a_replica_that_could_not_ask_its_store_for_a_while_hears_of_callbacks_again() {
+    let (house, joint) = shared(&["wk1"]).await;
+    let script = Script::new(|_, asked| nothing_new(asked)).await;
+    let owner = join(&house, &joint, &script.base_url);
+    until("taken up", async || script.asked().len() == 1).await;
+    let other = join(&house, &joint, &script.base_url);
+    owner.handle.cut();
+    sleep(QUIET).await;
+    owner.handle.mend();
+    assert!(owner.holds(&joint, "wk1"));
+    other.running.wake_with("wk1", "ENC1");
+    until("a pull", async || script.asked().len() == 2).await;
+    owner.running.stop().await;
+    other.running.stop().await;
+}
+
+#[tokio::test]
 async fn accounts_are_shared_out_and_each_is_pulled_by_one() {
     let names = ["wk0", "wk1", "wk2", "wk3"];
     let (house, joint) = shared(&names).await;
