@@ -137,9 +137,7 @@ impl Runner {
             self.enter_shards();
             self.start_attempts();
             self.start_reading();
-            if self.should_record() {
-                self.start_recording();
-            }
+            self.start_recording();
             let timer = self.next_timer();
             tokio::select! {
                 // In one order, so that a run can be repeated; and what comes most often last.
@@ -189,11 +187,6 @@ impl Runner {
             let recorded = wait(&mut self.recording).await;
             self.take_recorded(recorded);
         }
-    }
-
-    /// Whether what is to be written down need not wait for what is running.
-    fn should_record(&self) -> bool {
-        self.running.is_empty() || self.unrecorded.due().is_some_and(|due| due <= Instant::now())
     }
 
     /// Starts writing down verdicts if there are any and no others are being written.
@@ -255,8 +248,7 @@ impl Runner {
             Gate::Open | Gate::Probe => self.lanes.next_due(),
         };
         let read = Some(self.read_not_before).filter(|at| *at > now);
-        let record = self.unrecorded.due().filter(|_| self.recording.is_none());
-        attempt.into_iter().chain(read).chain(record).min()
+        attempt.into_iter().chain(read).min()
     }
 }
 

@@ -1,20 +1,11 @@
 //! Writes down how attempts ended.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::STORE_BACKOFF;
 use crate::clock::Clock;
 use crate::lease::Title;
 use crate::store::{Finish, Seq, ShardSet, Store, StoreError, Verdict};
-
-/// Outcomes that are worth a commit of their own, though more are to come. Deliveries lie in the order of their shards:
-/// few outcomes change nearly as many pages of the store as many do.
-const RECORDED_TOGETHER: usize = 512;
-/// How long the first of them waits for others.
-const GATHERING: Duration = Duration::from_millis(5);
 
 /// Outcomes that wait to be written down, with the titles they were reached under: the shards must not be handed over
 /// before.
@@ -23,13 +14,10 @@ pub(super) struct Unrecorded {
     finished: Vec<Finish>,
     titles: Vec<Title>,
     shards: ShardSet,
-    /// When the first of them was reached.
-    since: Option<Instant>,
 }
 
 impl Unrecorded {
-    pub(super) fn push(&mut self, finish: Finish, title: Title, now: Instant) {
-        self.since.get_or_insert(now);
+    pub(super) fn push(&mut self, finish: Finish, title: Title) {
         self.shards.insert(finish.shard);
         self.finished.push(finish);
         self.titles.push(title);
@@ -41,16 +29,6 @@ impl Unrecorded {
 
     pub(super) fn is_empty(&self) -> bool {
         self.finished.is_empty()
-    }
-
-    /// By when they are to be written down: at once where they are many, soon where others may join them.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let patience = if self.len() < RECORDED_TOGETHER {
-            GATHERING
-        } else {
-            Duration::ZERO
-        };
-        self.since.map(|since| since + patience)
     }
 
     /// Shards they are of.

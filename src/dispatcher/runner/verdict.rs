@@ -40,7 +40,7 @@ impl Runner {
             under,
             verdict,
         };
-        self.unrecorded.push(finish, running.title, now);
+        self.unrecorded.push(finish, running.title);
     }
 
     fn judge(&mut self, running: &Running, attempt: Attempt, now: Instant) -> Verdict {

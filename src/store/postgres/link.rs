@@ -4,10 +4,10 @@
 //! that is stopped half way holds nothing, and a pooler may hand each call to another server connection.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -27,7 +27,7 @@ pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(super) struct Link {
     pool: Pool,
     connector: Connector,
-    recent: Mutex<Recent>,
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// A connection with a call under way. Unless the answer came it is closed: nobody could tell whose answer comes next.
@@ -49,10 +49,20 @@ impl Link {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_connect(connector.config().clone(), connector.clone(), manager);
+        let recent = Arc::<Mutex<Recent>>::default();
+        let known = Arc::clone(&recent);
+        // It may lead to a server that has taken over without the last pages, and gives their numbers to other messages.
+        let forget = Hook::sync_fn(move |_, _| {
+            known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            Ok(())
+        });
         Ok(Self {
-            pool: Pool::builder(manager).max_size(connections).build()?,
+            pool: Pool::builder(manager)
+                .max_size(connections)
+                .post_create(forget)
+                .build()?,
             connector,
-            recent: Mutex::default(),
+            recent,
         })
     }
 
@@ -70,7 +80,7 @@ impl Link {
         match self.all_once(sql, params).await {
             Err(failure) if failure.is_broken() => {
                 // The others broke at the same moment, most likely.
-                self.start_afresh();
+                self.pool.retain(|_, _| false);
                 self.all_once(sql, params).await
             }
             answer => answer,
@@ -118,16 +128,9 @@ impl Link {
         });
         answer.await.unwrap_or_else(|_| {
             // A wire that swallows one call swallows the next: whoever comes now gets a connection of its own.
-            self.start_afresh();
+            self.pool.retain(|_, _| false);
             Err(Failure::Late(DEADLINE))
         })
-    }
-
-    /// Trusts no connection any more, and nothing that came over one: where another server takes over that lacks the last
-    /// pages, it gives their numbers to other messages.
-    fn start_afresh(&self) {
-        self.pool.retain(|_, _| false);
-        self.letters().clear();
     }
 
     async fn connection(&self) -> Result<Object, Failure> {

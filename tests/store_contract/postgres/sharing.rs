@@ -188,6 +188,28 @@ async fn a_session_that_was_ended_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_a_standby_gives_again_means_the_message_that_has_it_now() {
+    let bench = PostgresBench::default();
+    let (store, other) = (bench.open().await, bench.open().await);
+    let bot = register(&store, "bot").await;
+    store_messages(&store, vec![text("lost", "wm1", &[bot])]).await;
+    let lost = owed(&store, bot).await;
+    assert_eq!(msgids(&lost), ["lost"]);
+    // The standby had not heard of it when it took over.
+    let seq = lost[0].seq;
+    let take_over = format!(
+        "DELETE FROM delivery; DELETE FROM message; SELECT setval('message_seq', {}, false)",
+        seq.0
+    );
+    run(bench.database(), &take_over).await;
+    assert!(end_sessions(bench.database()).await > 0);
+    store_messages(&other, vec![text("stored", "wm1", &[bot])]).await;
+    let stored = owed(&store, bot).await;
+    assert_eq!(msgids(&stored), ["stored"]);
+    assert_eq!(stored[0].seq, seq);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_who_prune_at_once_prune_each_message_once() {
     let bench = PostgresBench::default();
     let replicas = [bench.open().await, bench.open().await, bench.open().await];
