@@ -142,18 +142,34 @@ async fn the_wal_stays_short_though_somebody_always_reads() {
         });
     }
     for seq in 0..100 {
-        let body = "x".repeat(1 << 20);
-        let write = store.writer.write(1, move |conn, _| {
-            conn.execute(
-                "INSERT INTO quarantine (seq, body, recv_ms) VALUES (?1, ?2, 0)",
-                (seq, &body),
-            )
-        });
-        write.await.unwrap();
+        write_mebibytes(&store, seq, 1).await;
     }
     reading.shutdown().await;
-    let wal = fs::metadata(dir.path().join("wecom-kf.db-wal")).unwrap().len();
-    assert!(wal < 32 << 20, "{} MiB", wal >> 20);
+    assert!(wal_mebibytes(&dir) < 32);
+}
+
+#[tokio::test]
+async fn the_wal_begins_anew_after_transactions_that_are_longer_than_it_should_be() {
+    let (dir, store) = open();
+    for seq in 0..3 {
+        write_mebibytes(&store, seq, 24).await;
+    }
+    assert!(wal_mebibytes(&dir) < 40);
+}
+
+async fn write_mebibytes(store: &SqliteStore, seq: i64, mebibytes: usize) {
+    let body = "x".repeat(mebibytes << 20);
+    let write = store.writer.write(1, move |conn, _| {
+        conn.execute(
+            "INSERT INTO quarantine (seq, body, recv_ms) VALUES (?1, ?2, 0)",
+            (seq, &body),
+        )
+    });
+    write.await.unwrap();
+}
+
+fn wal_mebibytes(dir: &TempDir) -> u64 {
+    fs::metadata(dir.path().join("wecom-kf.db-wal")).unwrap().len() >> 20
 }
 
 fn for_a_millisecond(conn: &Connection) -> rusqlite::Result<i64> {
