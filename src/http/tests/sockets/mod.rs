@@ -34,6 +34,11 @@ const LAX: Limits = Limits {
     max_connection_age: NEVER,
     drain_timeout: NEVER,
 };
+/// Little time for the headers, plenty for all else.
+const HASTY: Limits = Limits {
+    header_timeout: SHORT,
+    ..LAX
+};
 
 struct Server {
     address: SocketAddr,
@@ -134,40 +139,19 @@ async fn serves_a_notification_and_keeps_the_connection_for_the_next() {
 
 #[tokio::test]
 async fn a_silent_client_is_closed() {
-    let server = start(
-        hello(),
-        Limits {
-            header_timeout: SHORT,
-            ..LAX
-        },
-    )
-    .await;
+    let server = start(hello(), HASTY).await;
     assert_eq!(read_to_end(server.connect().await).await, "");
 }
 
 #[tokio::test]
 async fn a_client_that_stops_within_its_headers_is_closed() {
-    let server = start(
-        hello(),
-        Limits {
-            header_timeout: SHORT,
-            ..LAX
-        },
-    )
-    .await;
+    let server = start(hello(), HASTY).await;
     read_to_end(server.send(b"GET / HTTP/1.1\r\nHost: ").await).await;
 }
 
 #[tokio::test]
 async fn a_client_that_drips_its_headers_is_closed() {
-    let server = start(
-        hello(),
-        Limits {
-            header_timeout: SHORT,
-            ..LAX
-        },
-    )
-    .await;
+    let server = start(hello(), HASTY).await;
     let (mut reader, mut writer) = server.send(b"GET / HTTP/1.1\r\nX: ").await.into_split();
     let drip = async {
         while writer.write_all(b"x").await.is_ok() {
