@@ -63,12 +63,7 @@ impl Failure {
 
     /// Whether nothing was done, and trying again may well succeed: it lost against others.
     pub(super) fn is_undone(&self) -> bool {
-        let undone = [
-            SqlState::T_R_DEADLOCK_DETECTED,
-            SqlState::T_R_SERIALIZATION_FAILURE,
-            // Somebody stored the very same between our look and our insert.
-            SqlState::UNIQUE_VIOLATION,
-        ];
+        let undone = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
         self.code().is_some_and(|code| undone.contains(code))
     }
 

@@ -14,7 +14,10 @@ use super::connector::Connector;
 use super::failure::Failure;
 
 /// The `n`-th entry takes a database from version `n` to `n + 1`.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/postgres/0001_tables.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/postgres/0001_tables.sql"),
+    include_str!("../migrations/postgres/0002_commit_page.sql"),
+];
 
 /// Version of the tables that this build works with.
 const VERSION: i64 = MIGRATIONS.len() as i64;

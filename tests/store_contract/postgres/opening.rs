@@ -64,7 +64,7 @@ async fn tables_of_a_newer_version_are_refused_and_left_alone() {
     assert_eq!(cluster().sql(bench.database(), "SELECT schema_version FROM meta"), "99");
     run(
         bench.database(),
-        "UPDATE meta SET schema_version = 1, lane_hash = 'crc32 % 64'",
+        "UPDATE meta SET schema_version = 2, lane_hash = 'crc32 % 64'",
     )
     .await;
     assert!(problem(open(&bench.settings()).await).contains("orders customers by crc32 % 64"));
