@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wecom_kf::store::{Settings, Store, StoreError, open, open_operator};
 
 use super::bench::{PostgresBench, cluster, new_database, run, settings};
-use crate::bench::{Bench, register};
+use crate::bench::{Bench, msgids, owed, register, store_messages, text};
 
 /// What is wrong according to a store that could not be opened: one line.
 fn problem(opened: Result<Arc<dyn Store>, StoreError>) -> String {
@@ -47,6 +47,30 @@ async fn an_operator_makes_no_tables_and_keeps_nobody_away() {
     let operator = open_operator(&settings(&database)).await.unwrap();
     operator.check().await.unwrap();
     server.check().await.unwrap();
+}
+
+/// What the version before made.
+const FIRST_TABLES: &str = include_str!("../../../src/store/migrations/postgres/0001_tables.sql");
+
+#[tokio::test]
+async fn an_older_database_is_brought_up_to_date_with_all_that_is_in_it() {
+    let database = new_database("").await;
+    run(&database, FIRST_TABLES).await;
+    run(&database, "INSERT INTO handler (name) VALUES ('bot')").await;
+    let older = problem(open_operator(&settings(&database)).await);
+    assert!(
+        older.contains("schema version 1") && older.contains("start the server once"),
+        "{older}"
+    );
+    let store = open(&settings(&database)).await.unwrap();
+    assert_eq!(cluster().sql(&database, "SELECT schema_version FROM meta"), "2");
+    let bot = register(&store, "bot").await;
+    assert_eq!(
+        cluster().sql(&database, "SELECT handler_id FROM handler"),
+        bot.0.to_string()
+    );
+    store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
+    assert_eq!(msgids(&owed(&store, bot).await), ["m1"]);
 }
 
 #[tokio::test]
