@@ -158,6 +158,8 @@ async fn a_way_that_leads_nowhere_is_told_with_what_to_do() {
     let encrypted = format!("{}?sslmode=require", cluster().url(&database));
     assert!(at(encrypted).await.contains("offers no TLS"));
     run("postgres", "CREATE ROLE stranger LOGIN").await;
+    // Before PostgreSQL 15 anybody may.
+    run(&database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
     let stranger = cluster().url(&database).replace("postgres@", "stranger@");
     assert!(at(stranger).await.contains("GRANT CREATE"));
 }

@@ -83,7 +83,8 @@ async fn a_server_is_believed_if_its_authority_vouches_for_it_and_nobody_else_is
 
     cluster.sql(
         "postgres",
-        "CREATE ROLE keeper LOGIN PASSWORD 'hunter2 @/?'; CREATE DATABASE kept OWNER keeper",
+        "SET password_encryption = 'scram-sha-256'; CREATE ROLE keeper LOGIN PASSWORD 'hunter2 @/?';
+         CREATE DATABASE kept OWNER keeper",
     );
     let url = cluster.url("kept").replace("postgres@", "keeper@");
     let with = |password: &str| Settings {
