@@ -174,3 +174,52 @@ impl Shards {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatcher::lanes::tests::{delivery, lanes};
+
+    const MOST: usize = 256;
+
+    fn ask(shards: &mut Shards, room: usize) -> Option<Asked> {
+        shards.ask(room, MOST, &lanes(9, 9))
+    }
+
+    fn of(customers: &[&str]) -> ShardSet {
+        customers
+            .iter()
+            .map(|customer| delivery(1, customer).lane.shard())
+            .collect()
+    }
+
+    #[test]
+    fn the_shards_share_the_room_and_each_is_asked_for_something_and_not_too_much() {
+        for (room, each) in [(100, 50), (1, 1), (10_000, MOST)] {
+            let mut shards = Shards::at_the_beginning_of(of(&["a", "b"]));
+            assert_eq!(ask(&mut shards, room).unwrap().limit_each, each);
+        }
+        assert!(ask(&mut Shards::at_the_beginning_of(of(&["a", "b"])), 0).is_none());
+    }
+
+    #[test]
+    fn a_read_that_failed_is_asked_again() {
+        let mut shards = Shards::at_the_beginning_of(of(&["a"]));
+        let asked = ask(&mut shards, 9).unwrap();
+        assert!(ask(&mut shards, 9).is_none(), "it is under way");
+        shards.failed(&asked);
+        assert_eq!(ask(&mut shards, 9).unwrap().positions.len(), 1);
+    }
+
+    #[test]
+    fn a_shard_that_is_left_forgets_what_was_left_out_and_no_other_does() {
+        let mut shards = Shards::at_the_beginning_of(of(&["a", "b"]));
+        let asked = ask(&mut shards, 9).unwrap();
+        let rows = vec![delivery(1, "a"), delivery(2, "b")];
+        shards.take(&asked, rows, |row| Offer::Full(Full::Lane(row.lane)));
+        let [a, b] = ["a", "b"].map(|customer| delivery(1, customer).lane);
+        assert!(shards.overflows(a) && shards.overflows(b));
+        shards.leave(a.shard());
+        assert!(!shards.overflows(a) && shards.overflows(b));
+    }
+}

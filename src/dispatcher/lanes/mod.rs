@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::store::{Lane, Pending, Seq, ShardSet};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// How much may be in memory at once.
 #[derive(Clone, Copy, Debug)]

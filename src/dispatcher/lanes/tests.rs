@@ -16,7 +16,7 @@ fn account() -> AccountKey {
     AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk"))
 }
 
-fn delivery(seq: i64, customer: &str) -> Pending {
+pub(in crate::dispatcher) fn delivery(seq: i64, customer: &str) -> Pending {
     Pending {
         seq: Seq(seq),
         lane: Lane::of(&account(), customer),
@@ -32,7 +32,7 @@ fn delivery(seq: i64, customer: &str) -> Pending {
     }
 }
 
-fn lanes(deliveries: usize, per_lane: usize) -> Lanes {
+pub(in crate::dispatcher) fn lanes(deliveries: usize, per_lane: usize) -> Lanes {
     Lanes::new(Window {
         deliveries,
         bytes: 1 << 20,

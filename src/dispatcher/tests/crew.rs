@@ -9,9 +9,11 @@ use tokio::time::{sleep, timeout};
 
 use super::{House, customer};
 use crate::dispatcher::Settings;
-use crate::handler::{Handler, Outcome, Policy, Registration, from_fn};
+use crate::dispatcher::crew::{Crew, Job};
+use crate::handler::{Attempt, Handler, Outcome, Policy, Registration, from_fn};
 use crate::id::HandlerName;
 use crate::metric::tests::Metrics;
+use crate::store::Seq;
 
 /// Far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -162,6 +164,16 @@ async fn attempts_that_block_their_threads_for_each_other_are_made_side_by_side(
     let running = house.open(Settings::default());
     soon("everybody", house.until_nothing_is_owed()).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_vanishes_is_told_as_broken_off() {
+    let own = Crew::of_its_own(&HandlerName::new("own").unwrap(), 1).unwrap();
+    for crew in [own, Crew::of_the_server()] {
+        crew.start(vec![Job::new(Seq(7), async { panic!("where nobody catches it") })]);
+        let ended = timeout(PATIENCE, crew.ended()).await.expect("somebody is told");
+        assert!(matches!(ended[..], [(Seq(7), Some(Attempt::Retry { .. }))]));
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::store::{self, Claim, Commit, DeadSelect, Fence, HandlerId, Lane, NewM
 mod crew;
 mod failure;
 mod order;
+mod pace;
 mod replicas;
 mod stop;
 
