@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{House, customer, named, number};
 use crate::backoff::Schedule;
+use crate::clock::{Clock, SystemClock};
 use crate::dispatcher::Settings;
 use crate::handler::{Handler, HandlerError, Outcome, Policy, from_fn};
 use crate::store::DeadSelect;
@@ -232,5 +233,24 @@ async fn a_rejected_message_is_buried_at_once() {
     let running = house.open(Settings::default());
     house.until_nothing_is_owed().await;
     running.stop().await;
-    assert_eq!(house.dead().await, ["wm1-1"]);
+    let letters = house.store.dead_letters(DeadSelect::default(), 9).await.unwrap();
+    assert_eq!((letters.len(), letters[0].attempts), (1, 1));
+    assert!(letters[0].reason.contains("not for us"), "{}", letters[0].reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_fails_when_nobody_can_answer_it_any_more_is_given_up() {
+    let mut house = House::with(vec![named("bot", from_fn(|_, _| async { Err(failing()) }))]).await;
+    let fifty_hours = Duration::from_hours(50);
+    house.receive_at(&["wm1"], SystemClock.now().minus(fifty_hours)).await;
+    let running = house.open(Settings::default());
+    house.until_nothing_is_owed().await;
+    running.stop().await;
+    let letters = house.store.dead_letters(DeadSelect::default(), 9).await.unwrap();
+    assert_eq!((letters.len(), letters[0].attempts), (1, 1));
+    let reason = &letters[0].reason;
+    assert!(
+        reason.starts_with("given up after 50 hours") && reason.contains("status 500"),
+        "{reason}"
+    );
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Dispatcher, Settings};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::handler::{Handler, Registration, Roster};
 use crate::id::{AccountKey, AppName, HandlerName, Msgid, OpenKfid};
 use crate::lease::Leases;
@@ -61,12 +61,16 @@ impl House {
 
     /// Commits one page with a message of each of `customers`; `!` before a name makes it urgent.
     async fn receive(&mut self, customers: &[&str]) {
+        self.receive_at(customers, SystemClock.now()).await;
+    }
+
+    async fn receive_at(&mut self, customers: &[&str], received: UnixMillis) {
         let messages = customers.iter().map(|name| self.message(name)).collect();
         let page = Page {
             claim: self.claim.clone(),
             next_cursor: Some(format!("c{}", self.next).into()),
             messages,
-            received: SystemClock.now(),
+            received,
             ends: PageEnds::More,
         };
         let Commit::Stored(stored) = self.store.commit_page(page).await.unwrap() else {

@@ -32,6 +32,7 @@ async fn pages_and_messages_are_counted_by_type_with_their_age_and_what_is_odd_a
         r#"wecom_kf_messages_total{app="main",type="text"} 1"#,
         r#"wecom_kf_anomalies_total{app="main",problem="malformed"} 1"#,
         r#"wecom_kf_anomalies_total{app="main",problem="unknown"} 1"#,
+        r#"wecom_kf_accounts_paused{app="main"} 0"#,
         r#"wecom_kf_sync_lag_seconds{app="main"} 30"#,
         r#"wecom_kf_seconds_until_upstream_loss{app="main"} 259200"#,
     ] {
@@ -54,5 +55,24 @@ async fn an_account_that_waits_for_an_operator_is_counted() {
     let syncer = house.run(&script.base_url);
     syncer.wake_with("wk1", "ENC1");
     told(&metrics, r#"wecom_kf_accounts_paused{app="main"} 1"#).await;
+    syncer.stop().await;
+}
+
+#[tokio::test]
+async fn a_pull_that_failed_is_counted_and_rests_until_wecom_may_be_asked_again() {
+    let metrics = Metrics::new();
+    let _recorder = metrics::set_default_local_recorder(&metrics.recorder);
+    let house = House::new().await;
+    let script = Script::new(|number, asked| match number {
+        0 => refused(45009),
+        _ => nothing_new(asked),
+    })
+    .await;
+    let syncer = house.run(&script.base_url);
+    syncer.wake_with("wk1", "ENC1");
+    told(&metrics, r#"wecom_kf_sync_pages_total{app="main"} 1"#).await;
+    // By WeCom, and then by our own client for as long as it rests.
+    let failed = |times| format!(r#"wecom_kf_sync_failures_total{{app="main",class="retry_long"}} {times}"#);
+    assert!((1..=3).any(|times| metrics.say(&failed(times))));
     syncer.stop().await;
 }

@@ -9,7 +9,7 @@ async fn the_first_pull_stores_what_is_older_than_the_window_without_owing_it() 
         House::new().await,
         Script::new(|_, asked| match asked.cursor.as_deref() {
             None => page(&[text("m1", 7200), text("m2", 3600)], "c1", 1),
-            Some("c1") => page(&[text("m3", 301), text("m4", 299)], "c2", 0),
+            Some("c1") => page(&[text("m3", 301), text("m4", 300)], "c2", 0),
             // After the first pull, age does not matter.
             Some("c2") => page(&[text("m5", 100_000)], "c3", 0),
             _ => nothing_new(asked),

@@ -1,5 +1,6 @@
 //! A WeCom that answers each pull as a closure says, and remembers what it was asked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -31,7 +32,9 @@ pub(super) struct Script {
 }
 
 struct Book {
+    /// What `account/list` answers: accounts, or the number of an error.
     accounts: Value,
+    listed: AtomicUsize,
     asked: Mutex<Vec<Asked>>,
     answer: Box<Answer>,
 }
@@ -41,13 +44,14 @@ impl Script {
         Self::listing(json!([]), answer).await
     }
 
-    /// One whose `account/list` answers `accounts`.
+    /// One whose `account/list` answers `accounts`, or with an error if that is a number.
     pub(super) async fn listing(
         accounts: Value,
         answer: impl Fn(usize, &Asked) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         let book = Arc::new(Book {
             accounts,
+            listed: AtomicUsize::new(0),
             asked: Mutex::default(),
             answer: Box::new(answer),
         });
@@ -56,6 +60,11 @@ impl Script {
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { book, base_url }
+    }
+
+    /// How often the first page of accounts was asked for.
+    pub(super) fn listed(&self) -> usize {
+        self.book.listed.load(Ordering::SeqCst)
     }
 
     pub(super) fn asked(&self) -> Vec<Asked> {
@@ -77,6 +86,10 @@ async fn serve(State(book): State<Arc<Book>>, uri: Uri, body: Bytes) -> String {
         }
         "/cgi-bin/kf/account/list" => {
             let first = serde_json::from_slice::<Value>(&body).unwrap()["offset"] != json!(100);
+            book.listed.fetch_add(usize::from(first), Ordering::SeqCst);
+            if let Some(errcode) = book.accounts.as_i64() {
+                return json!({ "errcode": errcode, "errmsg": "no" }).to_string();
+            }
             let accounts = if first { book.accounts.clone() } else { json!([]) };
             json!({ "errcode": 0, "errmsg": "ok", "account_list": accounts }).to_string()
         }

@@ -62,6 +62,24 @@ async fn accounts_that_only_the_list_names_are_pulled_unless_the_application_may
 }
 
 #[tokio::test]
+async fn the_list_is_asked_for_once_an_interval() {
+    let nothing = Script::listing(json!([]), |_, asked| nothing_new(asked));
+    // It may not be read; then it would be in vain before an operator has mended that.
+    let refused = Script::listing(json!(60030), |_, asked| nothing_new(asked));
+    for script in [nothing.await, refused.await] {
+        let house = House::new().await;
+        let syncer = house.run(&script.base_url);
+        for pulls in 1..=20 {
+            syncer.wake("wk1");
+            until("a pull", async || script.asked().len() == pulls).await;
+        }
+        until("the list", async || script.listed() > 0).await;
+        syncer.stop().await;
+        assert_eq!(script.listed(), 1);
+    }
+}
+
+#[tokio::test]
 async fn wake_ups_that_an_earlier_process_left_go_first_and_with_their_token() {
     let (house, script) = (House::new().await, Script::new(|_, asked| nothing_new(asked)).await);
     house.know(&["never"]).await;

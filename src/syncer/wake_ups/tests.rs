@@ -1,5 +1,8 @@
 //! What becomes of wake-ups, whoever recorded them.
 
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use super::*;
 
 fn board() -> (WakeUps, OpenKfid) {
@@ -137,4 +140,21 @@ fn a_callback_that_names_no_account_wakes_all_without_its_token() {
     assert_eq!(board.take_awake(), BTreeSet::from([wk1.clone()]));
     assert!(board.take_awake().is_empty());
     assert!(board.token(&wk1, UnixMillis(1)).is_none());
+}
+
+#[test]
+fn a_callback_whose_forerunner_is_being_saved_is_told_of_again() {
+    let (board, wk1) = board();
+    let told_of = |callback: &dyn Fn()| {
+        let changed = pin!(board.changed());
+        callback();
+        changed.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    };
+    let wake = || board.wake(wk1.clone(), None, UnixMillis(1));
+    assert!(told_of(&wake));
+    assert!(!told_of(&wake), "whoever is to look has not looked yet");
+    // Who pulls has not looked at it yet, who saves has.
+    let _being_saved = board.take_unsaved();
+    assert!(told_of(&wake));
+    assert_eq!(board.take_unsaved().len(), 1);
 }
