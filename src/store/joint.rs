@@ -58,6 +58,18 @@ pub(crate) struct Handle {
     joint: Arc<Joint>,
     owner: u32,
     cut: watch::Sender<bool>,
+    outcomes: watch::Sender<Outcomes>,
+}
+
+/// How far outcomes come that a process wants to be written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcomes {
+    /// They wait to be written.
+    Waiting,
+    /// They are written, and the answer waits.
+    Written,
+    /// The process hears of it.
+    Answered,
 }
 
 impl Joint {
@@ -81,6 +93,7 @@ impl Joint {
             joint: Arc::clone(self),
             owner: ledger.opened,
             cut: watch::Sender::new(false),
+            outcomes: watch::Sender::new(Outcomes::Answered),
         })
     }
 
@@ -142,6 +155,20 @@ impl Handle {
     /// Calls get answers again; those made meanwhile fail.
     pub(crate) fn mend(&self) {
         self.cut.send_replace(false);
+    }
+
+    /// From now on outcomes come as far as `stage`, also those that wait before it.
+    pub(crate) fn let_outcomes(&self, stage: Outcomes) {
+        self.outcomes.send_replace(stage);
+    }
+
+    /// Waits until outcomes may be `stage`.
+    async fn until_they_may_be(&self, stage: Outcomes) {
+        let _ = self
+            .outcomes
+            .subscribe()
+            .wait_for(|may| *may == stage || *may == Outcomes::Answered)
+            .await;
     }
 
     async fn wire(&self) -> Result<&dyn Store, StoreError> {
@@ -294,6 +321,7 @@ impl Store for Handle {
 
     async fn finish(&self, mut finished: Vec<Finish>) -> Result<u64, StoreError> {
         let inner = self.wire().await?;
+        self.until_they_may_be(Outcomes::Written).await;
         let named = finished.len();
         {
             let mut ledger = self.joint.ledger();
@@ -302,8 +330,10 @@ impl Store for Handle {
             });
             ledger.refused += (named - finished.len()) as u64;
         }
-        let refused = (named - finished.len()) as u64;
-        Ok(refused + inner.finish(finished).await?)
+        let mut refused = (named - finished.len()) as u64;
+        refused += inner.finish(finished).await?;
+        self.until_they_may_be(Outcomes::Answered).await;
+        Ok(refused)
     }
 
     async fn register_handlers(&self, names: &[HandlerName]) -> Result<Vec<HandlerId>, StoreError> {

@@ -19,8 +19,8 @@ use crate::handler::{HandlerError, Outcome, Registration, Roster, from_fn};
 use crate::lease::{self, Leases};
 use crate::message::Message;
 use crate::metric::tests::Metrics;
-use crate::store::joint::{Handle, Joint};
-use crate::store::{Quota, Shared, Store};
+use crate::store::joint::{Handle, Joint, Outcomes};
+use crate::store::{DeadSelect, Quota, Shared, Store};
 
 const TERM: Duration = Duration::from_secs(15);
 
@@ -288,14 +288,9 @@ async fn a_shard_that_ran_out_and_came_back_goes_on_where_it_stood() {
     a.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_shard_that_somebody_else_had_meanwhile_is_read_anew_and_stays_in_order() {
-    let (mut house, joint) = house().await;
-    let (log, may_end, well) = (Arc::<Log>::default(), Arc::new(Semaphore::new(0)), Arc::default());
-    let a = join(&house, &joint, |replica| obedient(&log, replica, &may_end, &well));
-    house.receive(&["wm1", "wm1"]).await;
-    until("the first is in hand", || log.begun().len() == 1).await;
-    a.handle.cut();
+/// Lets somebody else have everything for a moment, while `replica` does not answer.
+async fn take_meanwhile(joint: &Arc<Joint>, replica: &Handle) {
+    replica.cut();
     sleep(TERM + Duration::from_secs(1)).await;
     let everything = Quota {
         pulls: 1_000,
@@ -304,7 +299,17 @@ async fn a_shard_that_somebody_else_had_meanwhile_is_read_anew_and_stays_in_orde
     let other = joint.open();
     let taken = other.take(everything, TERM).await.unwrap();
     other.give_back(taken).await.unwrap();
-    a.handle.mend();
+    replica.mend();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_somebody_else_had_meanwhile_is_read_anew_and_stays_in_order() {
+    let (mut house, joint) = house().await;
+    let (log, may_end, well) = (Arc::<Log>::default(), Arc::new(Semaphore::new(0)), Arc::default());
+    let a = join(&house, &joint, |replica| obedient(&log, replica, &may_end, &well));
+    house.receive(&["wm1", "wm1"]).await;
+    until("the first is in hand", || log.begun().len() == 1).await;
+    take_meanwhile(&joint, &a.handle).await;
     sleep(3 * TERM).await;
     assert_eq!(log.begun().len(), 1, "it runs, and nothing begins beside or behind it");
     may_end.add_permits(1);
@@ -319,5 +324,53 @@ async fn a_shard_that_somebody_else_had_meanwhile_is_read_anew_and_stays_in_orde
     house.until_nothing_is_owed().await;
     assert_eq!(log.begun_by(a.handle.owner()), [1, 1, 2]);
     log.assert_nothing_overlapped();
+    a.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_comes_back_is_not_read_before_what_came_of_it_is_written_down() {
+    let (mut house, joint) = house().await;
+    let log = Arc::<Log>::default();
+    let a = join(&house, &joint, |replica| diligent(&log, replica));
+    a.handle.let_outcomes(Outcomes::Waiting);
+    house.receive(&["wm1", "wm1"]).await;
+    until("both were handed out", || log.begun().len() == 2).await;
+    take_meanwhile(&joint, &a.handle).await;
+    sleep(3 * TERM).await;
+    a.handle.let_outcomes(Outcomes::Answered);
+    house.until_nothing_is_owed().await;
+    assert_eq!(log.begun_by(a.handle.owner()), [1, 2], "each once");
+    a.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_replayed_while_its_burial_is_written_down_is_handed_out() {
+    let (mut house, joint) = house().await;
+    let rejected = Arc::new(AtomicBool::new(false));
+    let a = join(&house, &joint, |_| {
+        let rejected = Arc::clone(&rejected);
+        let once = from_fn(move |_, _| {
+            let first = !rejected.swap(true, Ordering::SeqCst);
+            async move {
+                match first {
+                    true => Err(HandlerError::Reject { source: "no".into() }),
+                    false => Ok(Outcome::Done),
+                }
+            }
+        });
+        named("bot", once)
+    });
+    a.handle.let_outcomes(Outcomes::Written);
+    house.receive(&["wm1"]).await;
+    while house.dead().await.is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let replayed = house.store.replay_dead(DeadSelect::default(), SystemClock.now()).await;
+    assert_eq!(replayed.unwrap(), 1);
+    // Time enough to see the replay, and to read again what is still in hand.
+    sleep(TERM).await;
+    a.handle.let_outcomes(Outcomes::Answered);
+    sleep(TERM).await;
+    house.until_nothing_is_owed().await;
     a.stop().await;
 }
