@@ -162,6 +162,11 @@ impl Handle {
         self.outcomes.send_replace(stage);
     }
 
+    /// Whether some wait, at whatever stage.
+    pub(crate) fn outcomes_wait(&self) -> bool {
+        self.outcomes.receiver_count() > 0
+    }
+
     /// Waits until outcomes may be `stage`.
     async fn until_they_may_be(&self, stage: Outcomes) {
         let _ = self

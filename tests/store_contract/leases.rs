@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wecom_kf::clock::{Clock as _, ManualClock, SetClock, SystemClock, UnixMillis};
 use wecom_kf::store::{
-    Commit, DeadSelect, Fence, Finish, HandlerId, Lane, Lease, NewMessage, Position, Quota, Right, Seq, Shard, Shared,
-    Store, Verdict, WakeUp,
+    Census, Commit, DeadSelect, Fence, Finish, HandlerId, Lane, Lease, NewMessage, Position, Quota, Right, Seq, Shard,
+    Shared, Store, Verdict, WakeUp,
 };
 
 use crate::bench::{
@@ -271,6 +272,34 @@ pub(crate) async fn a_replica_counts_from_its_first_renewal_until_it_leaves(benc
     wake(&store, "wk1").await;
     wake(&other, "wk2").await;
     assert_eq!(shared(&store).renew(LONG).await.unwrap().accounts, 2);
+}
+
+pub(crate) async fn whoever_asks_is_told_what_nobody_does(bench: &impl Bench) {
+    let (store, other) = (bench.open().await, bench.open().await);
+    wake(&store, "wk1").await;
+    wake(&store, "wk2").await;
+    assert!(held(&store).await.is_empty());
+    take(&other, Quota { pulls: 1, shards: 4 }, LONG).await;
+    let census = Census {
+        replicas: 1,
+        accounts: 2,
+        vacant: Quota { pulls: 1, shards: 60 },
+    };
+    assert_eq!(shared(&store).census().await.unwrap(), census);
+}
+
+pub(crate) async fn a_clock_goes_by_the_stores(bench: &impl Bench) {
+    let store = bench.open().await;
+    let wrong = ManualClock::new(UnixMillis(0));
+    let clock = SetClock::new(Arc::new(wrong.clone()));
+    // The store is on this very machine.
+    let is_right = || clock.now().0.abs_diff(SystemClock.now().0) < 60_000;
+    shared(&store).set_clock(&clock).await.unwrap();
+    assert!(is_right());
+    wrong.advance(LONG);
+    assert!(!is_right());
+    held(&store).await;
+    assert!(is_right(), "each renewal sets it");
 }
 
 pub(crate) async fn only_the_holder_is_told_of_a_wake_up(bench: &impl Bench) {

@@ -128,6 +128,8 @@ macro_rules! share_on {
                     replicas_that_take_at_once_never_hold_the_same_right,
                     what_is_given_back_is_free_at_once,
                     a_replica_counts_from_its_first_renewal_until_it_leaves,
+                    whoever_asks_is_told_what_nobody_does,
+                    a_clock_goes_by_the_stores,
                     only_the_holder_is_told_of_a_wake_up,
                     no_clock_but_the_stores_ends_a_lease,
                     a_reader_skips_nothing_whoever_commits,

@@ -103,3 +103,45 @@ impl From<Failure> for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::Problem;
+    use super::*;
+
+    fn refused(code: SqlState) -> Failure {
+        let message = "no".to_owned();
+        Failure::Refused { code, message }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_terms_of_the_store() {
+        assert!(matches!(refused(SqlState::DISK_FULL).into(), StoreError::Full(_)));
+        for code in [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED] {
+            assert!(matches!(refused(code).into(), StoreError::Damaged(_)));
+        }
+        assert!(matches!(
+            refused(SqlState::UNDEFINED_TABLE).into(),
+            StoreError::Backend(_)
+        ));
+    }
+
+    #[test]
+    fn a_refusal_at_the_start_says_what_to_do() {
+        for code in [
+            SqlState::INVALID_PASSWORD,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        ] {
+            assert!(matches!(refused(code).into(), Problem::Password));
+        }
+        assert!(matches!(refused(SqlState::DISK_FULL).into(), Problem::Full));
+        assert!(matches!(
+            refused(SqlState::INSUFFICIENT_PRIVILEGE).into(),
+            Problem::Forbidden
+        ));
+        assert!(matches!(
+            refused(SqlState::UNDEFINED_TABLE).into(),
+            Problem::Postgres(_)
+        ));
+    }
+}
