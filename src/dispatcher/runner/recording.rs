@@ -80,3 +80,27 @@ pub(super) async fn record(
         refused,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Fence, HandlerId, Shard};
+
+    #[test]
+    fn it_is_known_how_many_wait_and_of_which_shards() {
+        let mut unrecorded = Unrecorded::default();
+        let shards = [3, 5, 5].map(|number| Shard::new(number).unwrap());
+        for (shard, seq) in shards.into_iter().zip((1..).map(Seq)) {
+            let finish = Finish {
+                handler: HandlerId(1),
+                shard,
+                seq,
+                under: Fence::FIRST,
+                verdict: Verdict::Done,
+            };
+            unrecorded.push(finish, Title::SOLE);
+        }
+        assert_eq!(unrecorded.len(), 3);
+        assert_eq!(unrecorded.shards(), shards.into_iter().collect());
+    }
+}
