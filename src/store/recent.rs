@@ -99,5 +99,7 @@ mod tests {
         assert_eq!([1, 2].map(|seq| found(&recent, seq).is_some()), [true, true]);
         recent.keep(Seq(3), letter("third", 1));
         assert_eq!([1, 2, 3].map(|seq| found(&recent, seq).is_some()), [false, true, true]);
+        recent.keep(Seq(4), letter("fourth", MOST_BYTES / 2));
+        assert_eq!([2, 3, 4].map(|seq| found(&recent, seq).is_some()), [false, true, true]);
     }
 }
