@@ -27,7 +27,9 @@ const LOOKS: usize = 2400;
 const JANITOR: &str = r#"
 read -r _
 for file in "$1"/data/*.pid; do
-    pid=$(head -n 1 "$file" 2>/dev/null) && kill -QUIT "$pid" && while kill -0 "$pid"; do sleep 0.05; done
+    # What was started in the background ignores QUIT, unless it asks for it as PostgreSQL does.
+    case $file in */postmaster.pid) how=QUIT ;; *) how=KILL ;; esac
+    pid=$(head -n 1 "$file" 2>/dev/null) && kill -"$how" "$pid" && while kill -0 "$pid"; do sleep 0.05; done
 done
 rm -rf "$1"
 "#;
