@@ -342,16 +342,6 @@ fn rejecting_once(_: &Arc<Handle>) -> Registration {
     named("bot", handler)
 }
 
-async fn nothing_stays_owed(house: &House) {
-    for _ in 0..20_000 {
-        if house.pending().await == 0 {
-            return;
-        }
-        sleep(Duration::from_millis(5)).await;
-    }
-    panic!("it stays owed");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_comes_back_is_not_read_before_what_came_of_it_is_written_down() {
     let (mut house, joint) = house().await;
@@ -362,7 +352,7 @@ async fn a_shard_that_comes_back_is_not_read_before_what_came_of_it_is_written_d
     take_meanwhile(&joint, &a.handle).await;
     sleep(3 * TERM).await;
     a.handle.let_outcomes(Outcomes::Answered);
-    nothing_stays_owed(&house).await;
+    house.until_nothing_is_owed().await;
     assert_eq!(joint.refused(), 1, "it was decided under the old fence");
     assert_eq!(house.dead().await, [""; 0], "it was tried again");
     a.stop().await;
@@ -382,6 +372,6 @@ async fn a_dead_letter_that_is_replayed_while_its_burial_is_written_down_is_hand
     // Time enough to see the replay, and to read again what is still in hand.
     sleep(TERM).await;
     a.handle.let_outcomes(Outcomes::Answered);
-    nothing_stays_owed(&house).await;
+    house.until_nothing_is_owed().await;
     a.stop().await;
 }

@@ -57,22 +57,3 @@ async fn an_account_that_waits_for_an_operator_is_counted() {
     told(&metrics, r#"wecom_kf_accounts_paused{app="main"} 1"#).await;
     syncer.stop().await;
 }
-
-#[tokio::test]
-async fn a_pull_that_failed_is_counted_and_rests_until_wecom_may_be_asked_again() {
-    let metrics = Metrics::new();
-    let _recorder = metrics::set_default_local_recorder(&metrics.recorder);
-    let house = House::new().await;
-    let script = Script::new(|number, asked| match number {
-        0 => refused(45009),
-        _ => nothing_new(asked),
-    })
-    .await;
-    let syncer = house.run(&script.base_url);
-    syncer.wake_with("wk1", "ENC1");
-    told(&metrics, r#"wecom_kf_sync_pages_total{app="main"} 1"#).await;
-    // By WeCom, and then by our own client for as long as it rests.
-    let failed = |times| format!(r#"wecom_kf_sync_failures_total{{app="main",class="retry_long"}} {times}"#);
-    assert!((1..=3).any(|times| metrics.say(&failed(times))));
-    syncer.stop().await;
-}

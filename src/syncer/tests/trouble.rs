@@ -3,10 +3,13 @@ use super::wake::{hello, simulator};
 use super::watched::Trouble;
 use super::*;
 use crate::id::ExternalUserid;
+use crate::metric::tests::Metrics;
 use crate::simulator::{Bells, Draft};
 
 #[tokio::test]
 async fn after_45009_nothing_is_asked_for_a_while() {
+    let metrics = Metrics::new();
+    let _recorder = metrics::set_default_local_recorder(&metrics.recorder);
     let house = House::new().await;
     let script = Script::new(|number, asked| match number {
         0 => refused(45009),
@@ -19,6 +22,9 @@ async fn after_45009_nothing_is_asked_for_a_while() {
     let asked = script.asked();
     assert_eq!(asked.len(), 2);
     assert!(asked[1].at - asked[0].at >= Duration::from_millis(100));
+    // By WeCom, and then by our own client for as long as it rests.
+    let failed = |times| format!(r#"wecom_kf_sync_failures_total{{app="main",class="retry_long"}} {times}"#);
+    assert!((1..=3).any(|times| metrics.say(&failed(times))));
     syncer.stop().await;
 }
 
