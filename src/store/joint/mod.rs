@@ -3,21 +3,21 @@
 //! Its clock is tokio's, so leases run out when a test lets time pass; what concerns leases is answered at once, so that
 //! paused time does not jump while a call waits. Each [`Handle`] is what one process opened, and its wire can be cut.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::{
-    AccountState, Backlog, Blanked, Census, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane,
-    Lease, News, Page, Pending, Position, Quota, Right, Room, SentReply, Seq, Shard, Shared, Store, StoreError, Tenure,
-    Verdict, WakeUp,
+    AccountState, Backlog, Blanked, Claim, Commit, DeadLetter, DeadSelect, Fence, Finish, HandlerId, Lane, News, Page,
+    Pending, Position, Right, Room, SentReply, Seq, Shared, Store, StoreError, Verdict, WakeUp,
 };
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, HandlerName, Msgid};
+
+mod ledger;
+
+use self::ledger::Ledger;
 
 /// What the processes share.
 #[derive(Debug)]
@@ -26,30 +26,6 @@ pub(crate) struct Joint {
     ledger: Mutex<Ledger>,
     wake_ups: watch::Sender<()>,
     vacancies: watch::Sender<()>,
-}
-
-#[derive(Debug, Default)]
-struct Ledger {
-    leases: BTreeMap<Right, Row>,
-    replicas: BTreeMap<u32, Instant>,
-    /// The newest claim of each account, and the fence of the lease it was made under.
-    claims: HashMap<AccountKey, (i64, Fence)>,
-    opened: u32,
-    /// Retries, burials and pages that were refused for their fence.
-    refused: u64,
-}
-
-#[derive(Debug, Default)]
-struct Row {
-    fence: i64,
-    owner: Option<(u32, Instant)>,
-}
-
-impl Row {
-    fn owner(&self) -> Option<u32> {
-        let (owner, until) = self.owner?;
-        (until > Instant::now()).then_some(owner)
-    }
 }
 
 /// What one process opened.
@@ -62,7 +38,7 @@ pub(crate) struct Handle {
 }
 
 /// How far outcomes come that a process wants to be written down.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Outcomes {
     /// They wait to be written.
     Waiting,
@@ -74,13 +50,9 @@ pub(crate) enum Outcomes {
 
 impl Joint {
     pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
-        let leases = Shard::all().map(|shard| (Right::HandOut(shard), Row::default()));
         Arc::new(Self {
             inner,
-            ledger: Mutex::new(Ledger {
-                leases: leases.collect(),
-                ..Ledger::default()
-            }),
+            ledger: Mutex::default(),
             wake_ups: watch::Sender::new(()),
             vacancies: watch::Sender::new(()),
         })
@@ -126,21 +98,6 @@ impl Joint {
     }
 }
 
-impl Ledger {
-    fn fence(&self, right: &Right) -> Fence {
-        Fence(self.leases.get(right).map_or(0, |row| row.fence))
-    }
-
-    fn living(&self) -> usize {
-        self.replicas.values().filter(|until| **until > Instant::now()).count()
-    }
-
-    fn accounts(&self) -> usize {
-        let is_account = |right: &&Right| matches!(right, Right::Pull(_));
-        self.leases.keys().filter(is_account).count()
-    }
-}
-
 impl Handle {
     /// Which process this is.
     pub(crate) fn owner(&self) -> u32 {
@@ -169,11 +126,7 @@ impl Handle {
 
     /// Waits until outcomes may be `stage`.
     async fn until_they_may_be(&self, stage: Outcomes) {
-        let _ = self
-            .outcomes
-            .subscribe()
-            .wait_for(|may| *may == stage || *may == Outcomes::Answered)
-            .await;
+        let _ = self.outcomes.subscribe().wait_for(|may| *may >= stage).await;
     }
 
     async fn wire(&self) -> Result<&dyn Store, StoreError> {
@@ -183,106 +136,6 @@ impl Handle {
             return Err(StoreError::Backend("cut off".into()));
         }
         Ok(&*self.joint.inner)
-    }
-
-    fn lease(right: &Right, row: &Row) -> Lease {
-        Lease {
-            right: right.clone(),
-            fence: Fence(row.fence),
-        }
-    }
-}
-
-#[async_trait]
-impl Shared for Handle {
-    async fn renew(&self, term: Duration) -> Result<Tenure, StoreError> {
-        self.wire().await?;
-        let until = Instant::now() + term;
-        let mut ledger = self.joint.ledger();
-        ledger.replicas.insert(self.owner, until);
-        let mut leases = Vec::new();
-        for (right, row) in &mut ledger.leases {
-            if let Some((owner, held_until)) = &mut row.owner
-                && *owner == self.owner
-            {
-                *held_until = until;
-                leases.push(Self::lease(right, row));
-            }
-        }
-        Ok(Tenure::new(leases, ledger.living(), ledger.accounts()))
-    }
-
-    async fn take(&self, most: Quota, term: Duration) -> Result<Vec<Lease>, StoreError> {
-        self.wire().await?;
-        let until = Instant::now() + term;
-        let mut left = most;
-        let mut taken = Vec::new();
-        for (right, row) in &mut self.joint.ledger().leases {
-            let left = match right {
-                Right::Pull(_) => &mut left.pulls,
-                Right::HandOut(_) => &mut left.shards,
-            };
-            if *left > 0 && row.owner().is_none() {
-                *left -= 1;
-                row.fence += 1;
-                row.owner = Some((self.owner, until));
-                taken.push(Self::lease(right, row));
-            }
-        }
-        Ok(taken)
-    }
-
-    async fn census(&self) -> Result<Census, StoreError> {
-        self.wire().await?;
-        let ledger = self.joint.ledger();
-        let mut vacant = Quota::default();
-        for (right, _) in ledger.leases.iter().filter(|(_, row)| row.owner().is_none()) {
-            match right {
-                Right::Pull(_) => vacant.pulls += 1,
-                Right::HandOut(_) => vacant.shards += 1,
-            }
-        }
-        Ok(Census {
-            replicas: ledger.living(),
-            accounts: ledger.accounts(),
-            vacant,
-        })
-    }
-
-    async fn give_back(&self, leases: Vec<Lease>) -> Result<(), StoreError> {
-        self.wire().await?;
-        for Lease { right, fence } in leases {
-            if let Some(row) = self.joint.ledger().leases.get_mut(&right)
-                && (row.owner(), row.fence) == (Some(self.owner), fence.0)
-            {
-                row.owner = None;
-            }
-        }
-        self.joint.vacancies.send_replace(());
-        Ok(())
-    }
-
-    async fn leave(&self) -> Result<(), StoreError> {
-        self.wire().await?;
-        self.joint.ledger().replicas.remove(&self.owner);
-        Ok(())
-    }
-
-    async fn woken(&self) -> Result<Vec<AccountState>, StoreError> {
-        let mut accounts = self.wire().await?.accounts().await?;
-        accounts.retain(|state| {
-            let right = Right::Pull(state.account.clone());
-            state.wake_up.is_some() && self.joint.owner(&right) == Some(self.owner)
-        });
-        Ok(accounts)
-    }
-
-    fn wake_ups_elsewhere(&self) -> watch::Receiver<()> {
-        self.joint.wake_ups.subscribe()
-    }
-
-    fn vacancies(&self) -> watch::Receiver<()> {
-        self.joint.vacancies.subscribe()
     }
 }
 
