@@ -23,6 +23,7 @@ mod ownership;
 mod post;
 #[path = "../postgres/mod.rs"]
 mod postgres;
+#[path = "../proxy/mod.rs"]
 mod proxy;
 mod receiver;
 mod replica;
@@ -35,4 +36,5 @@ mod talk;
 mod tenure;
 mod trouble;
 mod verdict;
+mod wire;
 mod witness;

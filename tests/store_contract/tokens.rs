@@ -247,6 +247,8 @@ pub(crate) async fn a_refusal_holds_for_all_until_it_is_over(bench: &impl Bench)
         }
     };
     assert!(since.elapsed() >= SHORT / 2, "{:?}", since.elapsed());
+    // What is over is an answer to nobody.
+    assert_taken(&store, &first(3)).await;
     tokens(&store).give_up_token(refused, denied(LONG)).await.unwrap();
     for asker in 1..4 {
         let found = ask(&store, &first(asker)).await;

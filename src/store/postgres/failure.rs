@@ -24,7 +24,7 @@ pub(super) enum Failure {
     /// Nobody answered where the server should be, or not as PostgreSQL does.
     #[error("postgres cannot be reached")]
     Unreachable(#[source] tokio_postgres::Error),
-    /// The connection broke: what was asked may be done or not.
+    /// The connection broke, or what came over it is not what PostgreSQL says: what was asked may be done or not.
     #[error("the connection to postgres broke")]
     Broken(#[source] tokio_postgres::Error),
     /// No answer came in time: what was asked may be done or not.
@@ -80,16 +80,8 @@ impl Failure {
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        match Self::refused(&error) {
-            Some(refused) => refused,
-            None if error.is_closed() || is_io(&error) => Self::Broken(error),
-            None => Self::Row(Box::new(error)),
-        }
+        Self::refused(&error).unwrap_or(Self::Broken(error))
     }
-}
-
-fn is_io(error: &tokio_postgres::Error) -> bool {
-    error.source().is_some_and(|source| source.is::<std::io::Error>())
 }
 
 impl From<Failure> for StoreError {

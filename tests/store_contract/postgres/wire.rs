@@ -2,21 +2,24 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use secrecy::SecretString;
-use wecom_kf::store::{Authorities, Settings, Store, StoreError, open};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use wecom_kf::store::{Authorities, Settings, Store, StoreError, open, open_operator};
 
 use super::bench::{PostgresBench, cluster, new_database, run};
 use super::cluster::Cluster;
+use super::proxy::{Proxy, Wire};
+use crate::bench::{Bench as _, handler, owed, register, store_messages, text};
 
 fn problem(opened: Result<Arc<dyn Store>, StoreError>) -> String {
     opened.unwrap_err().to_string()
@@ -132,72 +135,123 @@ async fn a_server_elsewhere_must_take_tls_unless_the_operator_says_otherwise() {
     assert_eq!(server.join().unwrap(), b"");
 }
 
-/// Passes on what comes, until it is told to swallow it.
-struct Relay {
-    address: SocketAddr,
-    /// How many connections were made.
-    made: Arc<AtomicUsize>,
-    /// How many of them, the first ones, are swallowed.
-    swallowed: Arc<AtomicUsize>,
+/// A store behind a wire that does as it is told.
+struct Wired {
+    proxy: Proxy,
+    store: Arc<dyn Store>,
+    /// Keeps the database, and leads to it by another way.
+    bench: PostgresBench,
 }
 
-impl Relay {
-    fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (made, swallowed) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let relay = Self {
-            address,
-            made: Arc::clone(&made),
-            swallowed: Arc::clone(&swallowed),
+impl Wired {
+    /// Opens what speaks only when it is asked, over so many connections.
+    async fn over(connections: usize) -> Self {
+        let bench = PostgresBench::default();
+        // It makes the tables.
+        drop(bench.open().await);
+        let proxy = Proxy::start(cluster().address()).await;
+        let settings = Settings {
+            connections,
+            ..Settings::new(format!("postgres://postgres@{}/{}", proxy.address, bench.database()))
         };
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
-                let number = made.fetch_add(1, Ordering::SeqCst);
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let swallowed = Arc::clone(&swallowed);
-                    thread::spawn(move || pass_on(from, to, || swallowed.load(Ordering::SeqCst) > number));
-                }
-            }
-        });
-        relay
+        let store = open_operator(&settings).await.unwrap();
+        let mut checks = JoinSet::new();
+        for _ in 0..connections {
+            let store = Arc::clone(&store);
+            checks.spawn(async move { store.check().await.unwrap() });
+        }
+        checks.join_all().await;
+        Self { proxy, store, bench }
     }
 
-    /// From now on nothing comes through that was there before.
-    fn swallow(&self) {
-        self.swallowed.store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    /// Loses the answer to `call`, which breaks its connection, once another way shows that it `is_done`.
+    async fn unanswered<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+        is_done: impl AsyncFn(&Arc<dyn Store>) -> bool,
+    ) -> Result<T, StoreError> {
+        let other = self.bench.open().await;
+        self.proxy.set(Wire::DeafReplica);
+        let cut = async {
+            while !is_done(&other).await {
+                sleep(Duration::from_millis(5)).await;
+            }
+            self.proxy.set(Wire::Cut);
+            self.proxy.set(Wire::Sound);
+        };
+        tokio::join!(call, cut).0
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, swallows: impl Fn() -> bool) {
-    let mut buffer = [0; 16384];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if !swallows() && to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
+/// What went wrong, and why.
+fn causes(error: &StoreError) -> String {
+    let mut causes = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        causes = format!("{causes}: {cause}");
+        source = cause.source();
     }
-    let _ = to.shutdown(Shutdown::Both);
+    causes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_may_be_made_twice_is_made_again_when_its_connection_breaks() {
+    let wired = Wired::over(3).await;
+    register(&wired.store, "bot").await;
+    let reply = crate::replies::reply("bot", "r1");
+    let (lane, told) = (reply.lane, reply.msgid.clone());
+    let record = wired.store.record_reply(reply);
+    wired
+        .unanswered(record, async |other| {
+            other.reply(lane, told.as_str()).await.unwrap().is_some()
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_counts_what_it_did_is_not_made_twice() {
+    let wired = Wired::over(1).await;
+    let bot = register(&wired.store, "bot").await;
+    store_messages(&wired.store, vec![text("m1", "wm1", &[bot])]).await;
+    let name = handler("bot");
+    let forget = wired.store.forget_owed(&name, 10);
+    let unknown = wired
+        .unanswered(forget, async |other| owed(other, bot).await.is_empty())
+        .await
+        .unwrap_err();
+    assert!(
+        causes(&unknown).contains("connection to postgres broke"),
+        "{}",
+        causes(&unknown)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wire_that_swallows_everything_is_given_up() {
-    let bench = PostgresBench::default();
-    let relay = Relay::before(cluster().address());
-    let url = format!("postgres://postgres@{}/{}", relay.address, bench.database());
-    let store = open(&Settings::new(url)).await.unwrap();
-    // Several connections, so that the next call does not get a new one.
-    let (first, second, third) = tokio::join!(store.check(), store.check(), store.check());
-    first.and(second).and(third).unwrap();
-    relay.swallow();
-    let recovers = async {
-        while store.check().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let patience = Duration::from_secs(180);
-    tokio::time::timeout(patience, recovers).await.expect("a call ends");
+    let wired = Wired::over(3).await;
+    wired.proxy.forget();
+    // Not asked again, which would take as long once more. Whoever comes next gets none of the others.
+    let late = wired.store.check().await.unwrap_err();
+    assert!(causes(&late).contains("did not answer within"), "{}", causes(&late));
+    wired.store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_a_connection_whose_last_caller_went_away_without_an_answer() {
+    let wired = Wired::over(1).await;
+    wired.proxy.forget();
+    let call = wired.store.check();
+    assert!(timeout(Duration::from_millis(100), call).await.is_err(), "answered");
+    wired.store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_gone_is_told_from_one_that_is_slow() {
+    let wired = Wired::over(1).await;
+    wired.proxy.set(Wire::Cut);
+    let gone = wired.store.check().await.unwrap_err();
+    assert!(causes(&gone).contains("cannot be reached"), "{}", causes(&gone));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,15 +259,12 @@ async fn what_an_error_says_does_not_quote_a_row() {
     let database = new_database("").await;
     let store = open(&super::bench::settings(&database)).await.unwrap();
     run(&database, "ALTER TABLE reply ADD CHECK (in_reply_to <> 'm1')").await;
-    crate::bench::register(&store, "bot").await;
+    register(&store, "bot").await;
     let error = store
         .record_reply(crate::replies::reply("bot", "secret-text"))
         .await
         .unwrap_err();
-    let shown = format!(
-        "{error} {error:?} {:?}",
-        std::error::Error::source(&error).map(ToString::to_string)
-    );
+    let shown = format!("{} {error:?}", causes(&error));
     assert!(shown.contains("23514"), "{shown}");
     assert!(!shown.contains("secret-text"), "{shown}");
 }

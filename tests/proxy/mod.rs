@@ -1,4 +1,5 @@
-//! The wire between a replica and its database: it can be cut, fall silent in either direction or in both, and heal.
+//! The wire between a replica and its database: it can be cut, fall silent in either direction or in both, heal, and
+//! forget its connections.
 //!
 //! What is sent on a silent wire is held, as a network holds it that repeats what was not acknowledged. So a statement
 //! may reach the database long after its sender has lost every right to it, and so may an answer.
@@ -10,9 +11,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-
-#[cfg(test)]
-mod tests;
 
 /// What becomes of what is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +47,8 @@ struct State {
     wire: Wire,
     /// How often it was cut: a connection that is older than the last cut is broken, even if the wire has healed since.
     cuts: u64,
+    /// How often it forgot: a connection that is older than the last time carries nothing any more.
+    lapses: u64,
     /// Address that connections to the database are made from.
     from: Ipv4Addr,
 }
@@ -69,6 +69,7 @@ impl Proxy {
         let (state, seen) = watch::channel(State {
             wire: Wire::Sound,
             cuts: 0,
+            lapses: 0,
             from: Ipv4Addr::LOCALHOST,
         });
         let listening = tokio::spawn(listen(listener, database, seen));
@@ -85,6 +86,12 @@ impl Proxy {
             state.wire = wire;
             state.cuts += u64::from(wire == Wire::Cut);
         });
+    }
+
+    /// Nothing arrives any more on connections there are, and nobody is told, as behind a gateway that lost its table. New
+    /// ones are not concerned.
+    pub(crate) fn forget(&self) {
+        self.state.send_modify(|state| state.lapses += 1);
     }
 
     /// Lets the database see connections that are made from now on as coming from `address` of the loopback.
@@ -115,12 +122,12 @@ async fn listen(listener: TcpListener, database: SocketAddr, seen: watch::Receiv
 
 /// Serves one connection to its end, which both sides see as the other's.
 async fn connect(mut replica: TcpStream, address: SocketAddr, mut seen: watch::Receiver<State>) {
-    let State { cuts, from, .. } = *seen.borrow_and_update();
+    let State { cuts, lapses, from, .. } = *seen.borrow_and_update();
     let cut = |state: &State| state.wire == Wire::Cut || state.cuts != cuts;
     let mut until_cut = seen.clone();
     let serve = async {
         // Not even a handshake gets through a silent wire.
-        until_carried(&mut seen, Direction::ToDatabase).await?;
+        until_carried(&mut seen, lapses, Direction::ToDatabase).await?;
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(IpAddr::V4(from), 0))?;
         // Whatever ends this future early ends the connection with a reset.
@@ -128,8 +135,8 @@ async fn connect(mut replica: TcpStream, address: SocketAddr, mut seen: watch::R
         let mut database = socket.connect(address).await?;
         let ((from_replica, to_replica), (from_database, to_database)) = (replica.split(), database.split());
         tokio::try_join!(
-            carry(from_replica, to_database, seen.clone(), Direction::ToDatabase),
-            carry(from_database, to_replica, seen.clone(), Direction::ToReplica),
+            carry(from_replica, to_database, seen.clone(), lapses, Direction::ToDatabase),
+            carry(from_database, to_replica, seen.clone(), lapses, Direction::ToReplica),
         )
     };
     let orderly = tokio::select! {
@@ -147,13 +154,14 @@ async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut seen: watch::Receiver<State>,
+    lapses: u64,
     direction: Direction,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         let count = from.read(&mut bytes).await?;
         // The wire may have fallen silent while there was nothing to read.
-        until_carried(&mut seen, direction).await?;
+        until_carried(&mut seen, lapses, direction).await?;
         if count == 0 {
             return to.shutdown().await;
         }
@@ -161,8 +169,10 @@ async fn carry(
     }
 }
 
-async fn until_carried(seen: &mut watch::Receiver<State>, direction: Direction) -> io::Result<()> {
-    match seen.wait_for(|state| state.wire.carries(direction)).await {
+/// Waits while nothing gets through for a connection of the time after so many `lapses`.
+async fn until_carried(seen: &mut watch::Receiver<State>, lapses: u64, direction: Direction) -> io::Result<()> {
+    let carries = |state: &State| state.lapses == lapses && state.wire.carries(direction);
+    match seen.wait_for(carries).await {
         Ok(_) => Ok(()),
         Err(_) => Err(io::ErrorKind::ConnectionAborted.into()),
     }

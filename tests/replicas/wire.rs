@@ -1,10 +1,16 @@
+//! What the wire of these tests does to what is sent on it.
+
+use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use super::*;
 use crate::postgres::pgbouncer::Pgbouncer;
+use crate::proxy::{Proxy, Wire};
 use crate::stage;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -132,6 +138,20 @@ async fn a_cut_drops_what_a_silent_wire_held() {
     hear_nothing(&mut ends.server).await;
     ends.proxy.set(Wire::Cut);
     hear_a_reset(&mut ends.server).await;
+}
+
+#[tokio::test]
+async fn a_wire_that_forgets_its_connections_carries_new_ones() {
+    let mut ends = Ends::connected().await;
+    ends.proxy.forget();
+    say(&mut ends.replica, b"select 1").await;
+    say(&mut ends.server, b"1").await;
+    let mut again = TcpStream::connect(ends.proxy.address).await.unwrap();
+    let mut server = ends.database.accept().await.unwrap().0;
+    say(&mut again, b"select 2").await;
+    hear(&mut server, b"select 2").await;
+    hear_nothing(&mut ends.server).await;
+    hear_nothing(&mut ends.replica).await;
 }
 
 #[tokio::test]
