@@ -45,12 +45,19 @@ impl Wire {
 #[derive(Clone, Copy)]
 struct State {
     wire: Wire,
-    /// How often it was cut: a connection that is older than the last cut is broken, even if the wire has healed since.
-    cuts: u64,
-    /// How often it forgot: a connection that is older than the last time carries nothing any more.
-    lapses: u64,
+    past: Past,
     /// Address that connections to the database are made from.
     from: Ipv4Addr,
+}
+
+/// What has happened to the wire. A connection that was made before some of it carries nothing any more, even if the wire
+/// has healed since.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Past {
+    /// How often it was cut: older connections are broken.
+    cuts: u64,
+    /// How often it forgot: older connections are silent.
+    lapses: u64,
 }
 
 /// A running proxy. Its connections end with it.
@@ -68,8 +75,7 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let (state, seen) = watch::channel(State {
             wire: Wire::Sound,
-            cuts: 0,
-            lapses: 0,
+            past: Past::default(),
             from: Ipv4Addr::LOCALHOST,
         });
         let listening = tokio::spawn(listen(listener, database, seen));
@@ -84,14 +90,14 @@ impl Proxy {
     pub(crate) fn set(&self, wire: Wire) {
         self.state.send_modify(|state| {
             state.wire = wire;
-            state.cuts += u64::from(wire == Wire::Cut);
+            state.past.cuts += u64::from(wire == Wire::Cut);
         });
     }
 
     /// Nothing arrives any more on connections there are, and nobody is told, as behind a gateway that lost its table. New
     /// ones are not concerned.
     pub(crate) fn forget(&self) {
-        self.state.send_modify(|state| state.lapses += 1);
+        self.state.send_modify(|state| state.past.lapses += 1);
     }
 
     /// Lets the database see connections that are made from now on as coming from `address` of the loopback.
@@ -122,12 +128,12 @@ async fn listen(listener: TcpListener, database: SocketAddr, seen: watch::Receiv
 
 /// Serves one connection to its end, which both sides see as the other's.
 async fn connect(mut replica: TcpStream, address: SocketAddr, mut seen: watch::Receiver<State>) {
-    let State { cuts, lapses, from, .. } = *seen.borrow_and_update();
-    let cut = |state: &State| state.wire == Wire::Cut || state.cuts != cuts;
+    let State { past, from, .. } = *seen.borrow_and_update();
+    let cut = |state: &State| state.wire == Wire::Cut || state.past.cuts != past.cuts;
     let mut until_cut = seen.clone();
     let serve = async {
         // Not even a handshake gets through a silent wire.
-        until_carried(&mut seen, lapses, Direction::ToDatabase).await?;
+        until_carried(&mut seen, past, Direction::ToDatabase).await?;
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(IpAddr::V4(from), 0))?;
         // Whatever ends this future early ends the connection with a reset.
@@ -135,8 +141,8 @@ async fn connect(mut replica: TcpStream, address: SocketAddr, mut seen: watch::R
         let mut database = socket.connect(address).await?;
         let ((from_replica, to_replica), (from_database, to_database)) = (replica.split(), database.split());
         tokio::try_join!(
-            carry(from_replica, to_database, seen.clone(), lapses, Direction::ToDatabase),
-            carry(from_database, to_replica, seen.clone(), lapses, Direction::ToReplica),
+            carry(from_replica, to_database, seen.clone(), past, Direction::ToDatabase),
+            carry(from_database, to_replica, seen.clone(), past, Direction::ToReplica),
         )
     };
     let orderly = tokio::select! {
@@ -154,14 +160,14 @@ async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut seen: watch::Receiver<State>,
-    lapses: u64,
+    past: Past,
     direction: Direction,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         let count = from.read(&mut bytes).await?;
         // The wire may have fallen silent while there was nothing to read.
-        until_carried(&mut seen, lapses, direction).await?;
+        until_carried(&mut seen, past, direction).await?;
         if count == 0 {
             return to.shutdown().await;
         }
@@ -169,9 +175,9 @@ async fn carry(
     }
 }
 
-/// Waits while nothing gets through for a connection of the time after so many `lapses`.
-async fn until_carried(seen: &mut watch::Receiver<State>, lapses: u64, direction: Direction) -> io::Result<()> {
-    let carries = |state: &State| state.lapses == lapses && state.wire.carries(direction);
+/// Waits while nothing gets through for a connection with that `past` behind it.
+async fn until_carried(seen: &mut watch::Receiver<State>, past: Past, direction: Direction) -> io::Result<()> {
+    let carries = |state: &State| state.past == past && state.wire.carries(direction);
     match seen.wait_for(carries).await {
         Ok(_) => Ok(()),
         Err(_) => Err(io::ErrorKind::ConnectionAborted.into()),
