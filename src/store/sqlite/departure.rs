@@ -1,13 +1,12 @@
 //! Everything in the file, read for a store that takes its place.
 
-use std::fs::File;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use super::failure::Failure;
-use super::file::{self, OPERATOR_PATIENCE, Problem};
+use super::file::{self, Lock, OPERATOR_PATIENCE, Problem};
 use super::schema;
 use crate::store::StoreError;
 use crate::store::moving::{Batch, Counters, TABLES, Table, Value};
@@ -24,7 +23,7 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub(in crate::store) struct Departure {
     conn: Connection,
     /// Keeps servers away.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Departure {

@@ -100,14 +100,25 @@ pub(super) fn find(path: &Path) -> Result<PathBuf, Problem> {
     }
 }
 
-/// Keeps other processes from serving from the database at `path` while the returned file is open.
-pub(super) fn lock(path: &Path) -> Result<File, Problem> {
+/// Keeps other processes from serving from a database while it lives.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it would not do: a child that this process is just starting has a copy, until it is another program.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of the database at `path`.
+pub(super) fn lock(path: &Path) -> Result<Lock, Problem> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);
     let lock = private_file(&path)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(Problem::Taken),
         Err(TryLockError::Error(cause)) => Err(unwritable(&path, cause)),
     }
@@ -160,8 +171,20 @@ fn connect(path: &Path, access: OpenFlags, patience: Duration) -> rusqlite::Resu
 #[cfg(test)]
 mod tests {
     use rusqlite::ffi::{self, SQLITE_BUSY, SQLITE_FULL};
+    use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn a_lock_ends_although_a_child_has_a_copy_of_its_file() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("wecom-kf.db");
+        let held = lock(&path).unwrap();
+        let _copy = held.0.try_clone().unwrap();
+        assert!(matches!(lock(&path), Err(Problem::Taken)));
+        drop(held);
+        lock(&path).unwrap();
+    }
 
     #[test]
     fn who_cannot_open_a_file_is_told_of_a_full_disk_only_if_it_is_full() {

@@ -8,7 +8,6 @@
 //!
 //! A file that turns out to be [damaged](StoreError::Damaged) is not written any more.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use rusqlite::Connection;
 use tokio::task::spawn_blocking;
 
 use self::damage::Damage;
-use self::file::{OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
+use self::file::{Lock, OPERATOR_PATIENCE, Problem, SERVER_PATIENCE};
 use self::reader::Reader;
 use self::recent::Recent;
 use self::wal::Reading;
@@ -67,7 +66,7 @@ pub(super) struct SqliteStore {
     bell: Arc<Bell>,
     path: PathBuf,
     /// Held while serving; an operator's command holds none.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl SqliteStore {
@@ -89,7 +88,7 @@ impl SqliteStore {
         Self::start(path, conn, Durability::Full, None)
     }
 
-    fn start(path: PathBuf, conn: Connection, durability: Durability, lock: Option<File>) -> Result<Self, Problem> {
+    fn start(path: PathBuf, conn: Connection, durability: Durability, lock: Option<Lock>) -> Result<Self, Problem> {
         schema::tune(&conn, durability)?;
         let (bell, damage, reading) = (Arc::<Bell>::default(), Damage::default(), Reading::default());
         let read = |name| {
