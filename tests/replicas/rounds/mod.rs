@@ -131,7 +131,7 @@ async fn all_of_it_goes_through_pgbouncer() {
         Blow::RollingRestart,
         Blow::Unwire(Wire::Silent),
     ];
-    let mut series = Series::of("everything, through pgbouncer,", &blows, 5);
+    let mut series = Series::of("everything through pgbouncer", &blows, 5);
     series.scene.way = Way::ThroughPgbouncer;
     series.run().await;
 }
