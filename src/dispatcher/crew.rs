@@ -288,8 +288,8 @@ struct Taker {
 impl Taker {
     fn work(mut self) {
         let mut made = None;
-        while let Some(Job { seq, attempt }) = self.next(made.take()) {
-            let (report, began) = (Report::on(&self.board, seq), Instant::now());
+        while let Some((Job { seq, attempt }, began)) = self.next(made.take()) {
+            let report = Report::on(&self.board, seq);
             let threads = self.threads.clone();
             let attempt = threads.block_on(self.make(attempt));
             made = Some(Made {
@@ -299,20 +299,20 @@ impl Taker {
         }
     }
 
-    /// Notes what was `made`, and takes an attempt from the queue; none if it is empty.
-    fn next(&mut self, made: Option<Made>) -> Option<Job> {
+    /// Notes what was `made`, and takes an attempt from the queue, with the moment of that; none if it is empty.
+    fn next(&mut self, made: Option<Made>) -> Option<(Job, Instant)> {
         let mut notes = self.board.notes();
         if let Some(made) = made {
             notes.take(made);
         }
         let counted = self.shift == Some(notes.shift);
-        let job = notes.queue.pop_front();
+        let job = notes.queue.pop_front().map(|job| (job, Instant::now()));
         // Where attempts are known to take time, none is counted on to be over soon.
         let counts = job.is_some() && notes.wary == 0;
         notes.takers = notes.takers + usize::from(counts) - usize::from(counted);
         self.shift = counts.then_some(notes.shift);
-        if job.is_some() {
-            notes.moved = Instant::now();
+        if let Some((_, now)) = &job {
+            notes.moved = *now;
             notes.wary = notes.wary.saturating_sub(1);
         }
         // Before the last one is begun, too: it may be the one that blocks.

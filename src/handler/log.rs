@@ -75,7 +75,10 @@ mod tests {
             .finish();
         let _logging = tracing::subscriber::set_default(subscriber);
         let message = read(name);
-        let account = AccountKey::new(AppName::new("main").unwrap(), message.open_kfid.clone());
+        let account = Arc::new(AccountKey::new(
+            AppName::new("main").unwrap(),
+            message.open_kfid.clone(),
+        ));
         let log = Registration::new(HandlerName::new("log").unwrap(), LogHandler);
         assert_eq!(log.attempt(&account, &message, 1).await, Attempt::Done);
         String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()

@@ -123,18 +123,19 @@ impl Registration {
     /// no longer than the policy's timeout. Counts and times the attempt.
     ///
     /// Never panics on account of the handler, and asks no [`Filter`].
-    pub async fn attempt(&self, account: &AccountKey, message: &Message, attempt: u32) -> Attempt {
-        let deadline = self.deadline(Instant::now());
+    pub async fn attempt(&self, account: &Arc<AccountKey>, message: &Message, attempt: u32) -> Attempt {
+        let began = Instant::now();
+        let deadline = self.deadline(began);
         let cx = Context::new(
             Arc::clone(&self.name),
-            account.clone(),
+            Arc::clone(account),
             message,
             attempt,
             deadline,
             self.desk.clone(),
         );
         let tally = self.tally.get_or_init(|| Tally::of(&self.name));
-        attempt::run(&*self.handler, &cx, message, tally).await
+        attempt::run(&*self.handler, &cx, message, began, tally).await
     }
 
     /// When an attempt that starts at `start` is broken off.

@@ -229,7 +229,7 @@ mod tests {
     }
 
     async fn attempted(handler: impl TypedHandler, message: &Message) -> Attempt {
-        let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
+        let account = Arc::new(AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1")));
         let registration = Registration::new(HandlerName::new("typed").unwrap(), Typed(handler));
         registration.attempt(&account, message, 1).await
     }

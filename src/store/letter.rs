@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
-use super::{Claim, NewMessage, bodiless_debug};
+use super::{NewMessage, bodiless_debug};
 use crate::clock::UnixMillis;
 use crate::id::{AccountKey, Msgid};
 use crate::message::Message;
@@ -12,7 +12,7 @@ use crate::message::Message;
 /// A message as it was stored. All handlers it is owed to share one, and it is decoded once for all of them.
 pub struct Letter {
     /// Account it came from.
-    pub account: AccountKey,
+    pub account: Arc<AccountKey>,
     /// WeCom's id of it.
     pub msgid: Msgid,
     /// When it was pulled.
@@ -25,7 +25,7 @@ pub struct Letter {
 impl Letter {
     /// A message `msgid` that was pulled for `account`.
     #[must_use]
-    pub fn new(account: AccountKey, msgid: Msgid, received: UnixMillis, body: Arc<RawValue>) -> Self {
+    pub fn new(account: Arc<AccountKey>, msgid: Msgid, received: UnixMillis, body: Arc<RawValue>) -> Self {
         Self {
             account,
             msgid,
@@ -35,10 +35,10 @@ impl Letter {
         }
     }
 
-    /// `message`, as it was pulled on the page of `claim` and arrived at `received`.
-    pub(super) fn of(message: &NewMessage, claim: &Claim, received: UnixMillis) -> Self {
+    /// `message`, as it was pulled for `account` and arrived at `received`.
+    pub(super) fn of(message: &NewMessage, account: &Arc<AccountKey>, received: UnixMillis) -> Self {
         Self {
-            account: claim.account.clone(),
+            account: Arc::clone(account),
             msgid: message.msgid.clone(),
             received,
             body: Arc::clone(&message.body),

@@ -71,7 +71,7 @@ mod tests {
     fn letter(msgid: &str, bytes: usize) -> Letter {
         let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
         let body = RawValue::from_string("1".repeat(bytes)).unwrap();
-        Letter::new(account, Msgid::from(msgid), UnixMillis(0), body.into())
+        Letter::new(account.into(), Msgid::from(msgid), UnixMillis(0), body.into())
     }
 
     fn found(recent: &Recent, seq: i64) -> Option<String> {

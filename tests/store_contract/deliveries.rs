@@ -81,7 +81,7 @@ pub(crate) async fn pending_tells_what_was_stored(bench: &impl Bench) {
     for (delivery, message) in deliveries.iter().zip([plain, welcome]) {
         assert_eq!(delivery.letter.msgid, message.msgid);
         assert_eq!(delivery.lane, message.lane);
-        assert_eq!(delivery.letter.account, account("wk1"));
+        assert_eq!(*delivery.letter.account, account("wk1"));
         assert_eq!(delivery.letter.received, NOW);
         assert_eq!(delivery.letter.body.get(), message.body.get());
         assert_eq!(delivery.attempts, 0);

@@ -169,12 +169,9 @@ pub(crate) async fn the_same_msgid_on_two_accounts_is_two_messages(bench: &impl 
         let stored = commit(&store, page(&claim, "c1", vec![text("m1", "wm1", &[bot])])).await;
         assert_eq!(stored.messages, [Intake::New]);
     }
-    let accounts: Vec<_> = owed(&store, bot)
-        .await
-        .into_iter()
-        .map(|d| d.letter.account.clone())
-        .collect();
-    assert_eq!(accounts, [account("wk1"), account("wk2")]);
+    let deliveries = owed(&store, bot).await;
+    let accounts: Vec<_> = deliveries.iter().map(|delivery| &*delivery.letter.account).collect();
+    assert_eq!(accounts, [&account("wk1"), &account("wk2")]);
 }
 
 pub(crate) async fn history_is_stored_without_being_owed(bench: &impl Bench) {
@@ -228,7 +225,7 @@ pub(crate) async fn concurrent_commits_are_all_durable(bench: &impl Bench) {
     assert_eq!(seqs.len(), ACCOUNTS * PAGES);
     for n in 0..ACCOUNTS {
         let account = account(&format!("wk{n}"));
-        let of_account = deliveries.iter().filter(|delivery| delivery.letter.account == account);
+        let of_account = deliveries.iter().filter(|delivery| *delivery.letter.account == account);
         let order: Vec<_> = of_account.map(|delivery| delivery.letter.msgid.as_str()).collect();
         assert_eq!(order, ["m0", "m1", "m2", "m3", "m4"]);
         let claim = store.claim(&account, Fence::FIRST, NOW).await.unwrap().unwrap();

@@ -21,7 +21,7 @@ pub(in crate::dispatcher) fn delivery(seq: i64, customer: &str) -> Pending {
         seq: Seq(seq),
         lane: Lane::of(&account(), customer),
         letter: Arc::new(Letter::new(
-            account(),
+            account().into(),
             Msgid::from("m"),
             UnixMillis(0),
             RawValue::from_string("{}".to_owned()).unwrap().into(),

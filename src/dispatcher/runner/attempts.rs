@@ -53,7 +53,7 @@ impl Runner {
     }
 
     fn begin_attempt(&mut self, delivery: Pending, title: Title, now: Instant) -> Job {
-        let (member, letter, right) = (self.member.clone(), Arc::clone(&delivery.letter), title.clone());
+        let (member, letter, right) = (Arc::clone(&self.member), Arc::clone(&delivery.letter), title.clone());
         let number = delivery.attempts.saturating_add(1);
         let attempt = async move {
             // It may have waited for its thread, or the whole process may have been stopped meanwhile.

@@ -45,7 +45,8 @@ type Pause<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 pub(super) struct Runner {
     store: Arc<dyn Store>,
-    member: Member,
+    /// Shared with the attempts under way.
+    member: Arc<Member>,
     clock: Arc<dyn Clock>,
     grace: Duration,
     lanes: Lanes,
@@ -120,7 +121,7 @@ impl Runner {
             rewind: false,
             grace: settings.grace,
             store,
-            member,
+            member: Arc::new(member),
             clock,
         })
     }

@@ -97,9 +97,14 @@ impl From<Result<Outcome, HandlerError>> for Attempt {
     }
 }
 
-/// Hands `message` to `handler` and waits until it is done or the deadline has come.
-pub(super) async fn run(handler: &dyn ErasedHandler, cx: &Context, message: &Message, tally: &Tally) -> Attempt {
-    let began = Instant::now();
+/// Hands `message` to `handler` in an attempt that `began` just now, and waits until it is done or the deadline has come.
+pub(super) async fn run(
+    handler: &dyn ErasedHandler,
+    cx: &Context,
+    message: &Message,
+    began: Instant,
+    tally: &Tally,
+) -> Attempt {
     let name = cx.handler().as_str();
     let span = tracing::info_span!(
         target: span::TARGET,

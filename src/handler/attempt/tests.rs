@@ -17,7 +17,7 @@ async fn attempted(handler: impl Handler) -> Attempt {
         ..Policy::default()
     };
     let registration = Registration::new(HandlerName::new("bot").unwrap(), handler).with_policy(policy);
-    let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
+    let account = Arc::new(AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1")));
     registration.attempt(&account, &read("text"), 2).await
 }
 
@@ -243,7 +243,7 @@ async fn a_boundless_timeout_is_bounded() {
     };
     let handler = hangs(&Arc::default(), false);
     let registration = Registration::new(HandlerName::new("bot").unwrap(), handler).with_policy(policy);
-    let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
+    let account = Arc::new(AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1")));
     let attempt = registration.attempt(&account, &read("text"), 1).await;
     assert!(matches!(attempt, Attempt::Retry { .. }), "{attempt:?}");
 }

@@ -47,7 +47,7 @@ pub struct Context(Arc<Attempted>);
 /// What clones share. One allocation, because most attempts say nothing.
 struct Attempted {
     handler: Arc<HandlerName>,
-    account: AccountKey,
+    account: Arc<AccountKey>,
     msgid: Msgid,
     /// Message as WeCom sent it; read again by whoever speaks.
     raw: Arc<RawValue>,
@@ -77,7 +77,7 @@ impl Context {
     #[must_use]
     pub fn new(
         handler: Arc<HandlerName>,
-        account: AccountKey,
+        account: Arc<AccountKey>,
         message: &Message,
         attempt: u32,
         deadline: Instant,

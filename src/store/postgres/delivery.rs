@@ -196,7 +196,7 @@ async fn letters(link: &Link, seqs: Vec<Seq>) -> Result<Vec<Option<Arc<Letter>>>
 
 fn letter(row: &Row) -> Result<Letter, Failure> {
     Ok(Letter::new(
-        row::account(row, 1)?,
+        Arc::new(row::account(row, 1)?),
         row::msgid(row, 3)?,
         row::millis(row, 4)?,
         Arc::from(row::body(row, 5)?),

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
@@ -73,10 +74,11 @@ pub(super) async fn commit(link: &Link, page: &Page) -> Result<Committed, Failur
     let new = page.messages.iter().zip(&seqs);
     let new = new.filter_map(|(message, seq)| Some((message, Seq((*seq)?))));
     let mut shards = ShardSet::default();
+    let account = Arc::new(page.claim.account.clone());
     let mut known = link.letters();
     for (message, seq) in new.filter(|(message, _)| !message.owed_to.is_empty()) {
         shards.insert(message.lane.shard());
-        known.renew(seq, Letter::of(message, &page.claim, page.received));
+        known.renew(seq, Letter::of(message, &account, page.received));
     }
     drop(known);
     Ok(Committed {

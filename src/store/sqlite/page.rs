@@ -1,5 +1,7 @@
 //! One page: the cursor, the messages and their deliveries move together.
 
+use std::sync::Arc;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::account;
@@ -18,9 +20,10 @@ pub(super) fn commit(conn: &Connection, page: &Page, news: &mut ShardSet, recent
         .iter()
         .map(|message| pass.take_in(message, news))
         .collect::<rusqlite::Result<_>>()?;
+    let (owed, account) = (pass.end()?, Arc::new(page.claim.account.clone()));
     let mut known = recent.messages();
-    for (seq, message) in pass.end()? {
-        known.renew(seq, Letter::of(message, &page.claim, page.received));
+    for (seq, message) in owed {
+        known.renew(seq, Letter::of(message, &account, page.received));
     }
     Ok(Commit::Stored(Stored { claim, messages }))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::sync::Arc;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
@@ -37,17 +38,18 @@ pub(super) fn account(row: &Row<'_>, app: usize) -> rusqlite::Result<AccountKey>
 
 /// Accounts by row, each read once.
 #[derive(Default, Debug)]
-pub(super) struct Accounts(HashMap<i64, AccountKey>);
+pub(super) struct Accounts(HashMap<i64, Arc<AccountKey>>);
 
 impl Accounts {
-    pub(super) fn get(&mut self, conn: &Connection, account_id: i64) -> rusqlite::Result<AccountKey> {
+    pub(super) fn get(&mut self, conn: &Connection, account_id: i64) -> rusqlite::Result<Arc<AccountKey>> {
         if let Some(known) = self.0.get(&account_id) {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
         let account = conn
             .prepare_cached("SELECT app, open_kfid FROM account WHERE account_id = ?1")?
-            .query_row([account_id], |row| account(row, 0))?;
-        self.0.insert(account_id, account.clone());
+            .query_row([account_id], |row| account(row, 0))
+            .map(Arc::new)?;
+        self.0.insert(account_id, Arc::clone(&account));
         Ok(account)
     }
 }

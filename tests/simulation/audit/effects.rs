@@ -240,7 +240,7 @@ impl Books {
 
     fn read(&mut self, owner: u64, handler: HandlerId, rows: &[Pending]) {
         for row in rows {
-            let letter = (row.letter.account.clone(), row.letter.msgid.clone());
+            let letter = (AccountKey::clone(&row.letter.account), row.letter.msgid.clone());
             self.note(("read", owner, handler, &letter, row.attempts));
             let known = self.numbers.entry(row.seq).or_insert_with(|| letter.clone());
             if *known != letter {

@@ -79,7 +79,7 @@ impl Tables {
             seq,
             lane: message.lane,
             letter: Arc::new(Letter::new(
-                message.account.clone(),
+                message.account.clone().into(),
                 message.msgid.clone(),
                 message.received,
                 body,

@@ -40,7 +40,7 @@ impl Model {
             let message = self.message(key);
             let delivery = &self.deliveries[&(number, key)];
             assert_eq!(found.letter.msgid, msgid_of(&message.draft));
-            assert_eq!(found.letter.account, key_of(message.account));
+            assert_eq!(*found.letter.account, key_of(message.account));
             assert_eq!(found.letter.body.get(), body_of(&message.draft));
             assert_eq!((found.lane, found.urgent), (message.lane, message.draft.urgent));
             assert_eq!(

@@ -78,7 +78,7 @@ impl Stage {
         let said = ledger.said.iter().find(|said| said.msgid == *msgid).unwrap();
         let raw = RawValue::from_string(said.raw.to_string()).unwrap();
         let message = Message::decode(raw.into(), &OpenKfid::from("wk1"));
-        let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1"));
+        let account = Arc::new(AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wk1")));
         let handler = Registration::new(
             HandlerName::new("hello").unwrap(),
             AutoReply::new(self.settings.clone()),

@@ -104,7 +104,7 @@ impl Stage {
     fn attempt_of(&self, name: &str, msgid: &Msgid, desk: Desk) -> Context {
         Context::new(
             Arc::new(HandlerName::new(name).unwrap()),
-            AccountKey::new(main_app(), wk1()),
+            AccountKey::new(main_app(), wk1()).into(),
             &self.message(msgid),
             1,
             Instant::now() + Duration::from_secs(60),

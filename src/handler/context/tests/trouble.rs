@@ -81,7 +81,7 @@ async fn nothing_is_repeated_beyond_the_deadline() {
     stage.fails(Api::SendMsg, Fault::Busy, 1);
     let no_time = Context::new(
         Arc::new(HandlerName::new("bot").unwrap()),
-        AccountKey::new(main_app(), wk1()),
+        AccountKey::new(main_app(), wk1()).into(),
         &stage.message(&msgid),
         1,
         Instant::now(),

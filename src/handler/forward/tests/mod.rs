@@ -110,7 +110,10 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 async fn forwarded(to: &Registration, message: &Message) -> Attempt {
-    let account = AccountKey::new(AppName::new("main").unwrap(), OpenKfid::from("wkPulled"));
+    let account = Arc::new(AccountKey::new(
+        AppName::new("main").unwrap(),
+        OpenKfid::from("wkPulled"),
+    ));
     to.attempt(&account, message, 1).await
 }
 

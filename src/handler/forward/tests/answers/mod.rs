@@ -60,7 +60,7 @@ impl Stage {
         let raw = RawValue::from_string(said.raw.to_string()).unwrap();
         let message = Message::decode(raw.into(), &wk1());
         let forwarder = forwarder(url, timeout).at_desk(Arc::clone(&self.desk));
-        let account = AccountKey::new(AppName::new("main").unwrap(), wk1());
+        let account = Arc::new(AccountKey::new(AppName::new("main").unwrap(), wk1()));
         forwarder.attempt(&account, &message, 1).await
     }
 
