@@ -179,7 +179,8 @@ impl Wired {
             self.proxy.set(Wire::Cut);
             self.proxy.set(Wire::Sound);
         };
-        tokio::join!(call, cut).0
+        let both = async { tokio::join!(call, cut).0 };
+        timeout(Duration::from_secs(60), both).await.expect("it is done")
     }
 }
 
