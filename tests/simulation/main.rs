@@ -44,13 +44,19 @@ use world::Report;
 const SEEDS: u64 = 2_000;
 
 /// Seeds that once found something, and who shared the store.
-const ONCE_FAILED: [(u64, Sharing); 4] = [
+const ONCE_FAILED: [(u64, Sharing); 9] = [
     // A handler that works again was probed with two customers' urgent poison only, for ever.
     (15, Sharing::Alone),
     (103, Sharing::Alone),
     // Handlers were owed nothing but poison, which looks like an outage until somebody else writes, on each replica.
     (143, Sharing::Alone),
     (1747, Sharing::Leases),
+    // Customers who had written poison filled a handler's window, so that nobody else was read, and each probe failed.
+    (82145, Sharing::Leases),
+    (86351, Sharing::Alone),
+    (166375, Sharing::Alone),
+    (181081, Sharing::Leases),
+    (182055, Sharing::Alone),
 ];
 
 #[expect(

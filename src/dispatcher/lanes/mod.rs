@@ -47,6 +47,8 @@ pub(crate) enum Full {
 pub(crate) struct Lanes {
     window: Window,
     lanes: HashMap<Lane, Queue>,
+    /// The window is full, and the handler fails for everybody in it: there is a reserve for others.
+    reserve_is_open: bool,
     /// Every delivery that must not be taken in again: waiting, running, or finished but not yet recorded.
     held: HashSet<Seq>,
     waiting_bytes: usize,
@@ -100,6 +102,7 @@ impl Lanes {
         Self {
             window,
             lanes: HashMap::new(),
+            reserve_is_open: false,
             held: HashSet::new(),
             waiting_bytes: 0,
             waiting: 0,
@@ -110,10 +113,34 @@ impl Lanes {
         }
     }
 
+    /// Keeps a reserve of a quarter of the window for customers it does not hold, one delivery of each, if it is full
+    /// and the handler `fails` for everybody. Those in it may all have written poison: without others nobody would find
+    /// out that the handler works.
+    pub(crate) fn keep_reserve(&mut self, fails: bool) {
+        self.reserve_is_open = false;
+        self.reserve_is_open = fails && !self.is_worth_filling();
+    }
+
+    /// Whether there is so much room that it is worth a read. Refilling by spoonfuls would cost one for each delivery.
+    pub(crate) fn is_worth_filling(&self) -> bool {
+        self.room()
+            >= if self.reserve_is_open {
+                1
+            } else {
+                self.window.deliveries / 4
+            }
+    }
+
     /// Takes `delivery` in, not to be tried before `due`, unless there is no room for it.
     pub(crate) fn offer(&mut self, delivery: Pending, due: Instant, now: Instant) -> Offer {
-        if self.room() == 0 && !self.held.contains(&delivery.seq) {
+        if self.held.contains(&delivery.seq) {
+            return Offer::Held;
+        }
+        if self.room() == 0 {
             return Offer::Full(Full::Window);
+        }
+        if self.reserve_is_open && !self.has_drained(delivery.lane) {
+            return Offer::Full(Full::Lane(delivery.lane));
         }
         self.offer_beyond_window(delivery, due, now)
     }
@@ -225,20 +252,20 @@ impl Lanes {
     /// How many more deliveries the window has room for: of the share that is free by number or by size, the smaller.
     pub(crate) fn room(&self) -> usize {
         let Window { deliveries, bytes, .. } = self.window;
+        let reserve = |whole: usize| if self.reserve_is_open { whole / 4 } else { 0 };
+        let (deliveries, bytes) = (deliveries + reserve(deliveries), bytes.saturating_add(reserve(bytes)));
         let by_size = deliveries.saturating_mul(bytes.saturating_sub(self.waiting_bytes)) / bytes.max(1);
         deliveries.saturating_sub(self.waiting).min(by_size)
     }
 
-    /// How many deliveries the window holds.
-    pub(crate) fn window(&self) -> usize {
-        self.window.deliveries
-    }
-
-    /// Whether a lane that was full is half empty again.
+    /// Whether a lane that was full is half empty again; while only the reserve is left, whether nothing waits in it.
     pub(crate) fn has_drained(&self, lane: Lane) -> bool {
-        self.lanes
-            .get(&lane)
-            .is_none_or(|queue| queue.waiting.len() <= self.window.per_lane / 2)
+        let few = if self.reserve_is_open {
+            0
+        } else {
+            self.window.per_lane / 2
+        };
+        self.lanes.get(&lane).is_none_or(|queue| queue.waiting.len() <= few)
     }
 
     fn put(&mut self, delivery: Pending, due: Instant) {

@@ -160,6 +160,37 @@ async fn the_window_and_a_lane_are_limits() {
 }
 
 #[tokio::test]
+async fn a_full_window_has_a_reserve_for_other_customers_while_the_handler_fails_for_everybody() {
+    let (mut lanes, now) = (lanes(8, 4), Instant::now());
+    let [a, c] = ["a", "c"].map(|customer| Lane::of(&account(), customer));
+    for (seq, customer) in [(1, "a"), (2, "a"), (3, "a"), (4, "a"), (5, "b"), (6, "b")] {
+        let _ = lanes.offer(delivery(seq, customer), now, now);
+    }
+    lanes.keep_reserve(true);
+    assert_eq!((lanes.room(), lanes.is_worth_filling()), (2, true), "not full yet");
+    let _ = lanes.offer(delivery(7, "b"), now, now);
+    lanes.keep_reserve(false);
+    assert_eq!((lanes.room(), lanes.is_worth_filling()), (1, false), "it works");
+
+    lanes.keep_reserve(true);
+    assert_eq!((lanes.room(), lanes.is_worth_filling()), (3, true));
+    assert_eq!(lanes.offer(delivery(1, "a"), now, now), Offer::Held, "as ever");
+    assert_eq!(lanes.offer(delivery(8, "a"), now, now), Offer::Full(Full::Lane(a)));
+    assert_eq!(lanes.offer(delivery(9, "c"), now, now), Offer::Held);
+    assert_eq!(lanes.offer(delivery(10, "c"), now, now), Offer::Full(Full::Lane(c)));
+    assert!(!lanes.has_drained(c));
+    for (seq, customer) in [(11, "d"), (12, "e")] {
+        assert_eq!(lanes.offer(delivery(seq, customer), now, now), Offer::Held);
+    }
+    assert!(!lanes.is_worth_filling());
+    assert_eq!(lanes.offer(delivery(13, "f"), now, now), Offer::Full(Full::Window));
+
+    lanes.keep_reserve(false);
+    assert!(lanes.has_drained(c), "its rest can be read");
+    assert_eq!(lanes.room(), 0);
+}
+
+#[tokio::test]
 async fn the_window_is_a_limit_of_bytes_too() {
     // Each body has two bytes.
     let (mut lanes, now) = (

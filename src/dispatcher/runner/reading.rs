@@ -34,10 +34,9 @@ impl Runner {
         if self.reading.is_some() || Instant::now() < self.read_not_before {
             return;
         }
-        // Refilling by spoonfuls would cost a query per delivery; a quarter of the window is worth one.
-        let room = self.lanes.room();
-        let room = if room >= self.lanes.window() / 4 {
-            room.min(READ_AT_ONCE)
+        self.lanes.keep_reserve(self.breaker.is_open());
+        let room = if self.lanes.is_worth_filling() {
+            self.lanes.room().min(READ_AT_ONCE)
         } else {
             0
         };
