@@ -41,9 +41,9 @@ use runner::Runner;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Deliveries of one handler held in memory.
+    /// Deliveries of one handler held in memory; a quarter more while it fails for everybody.
     pub window: usize,
-    /// Bytes of message bodies of one handler held in memory.
+    /// Bytes of message bodies of one handler held in memory; likewise.
     pub window_bytes: usize,
     /// Deliveries of one customer and handler held in memory.
     pub per_customer: usize,
