@@ -1,11 +1,18 @@
 //! Writes down how attempts ended.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::STORE_BACKOFF;
 use crate::clock::Clock;
 use crate::lease::Title;
 use crate::store::{Finish, Seq, ShardSet, Store, StoreError, Verdict};
+
+/// From one writing down of outcomes to the next, at least: a commit costs much the same for hundreds as for one. What
+/// has not been written is handed out again after a crash, so not much longer than a commit takes.
+const WRITE_EVERY: Duration = Duration::from_millis(5);
 
 /// Outcomes that wait to be written down, with the titles they were reached under: the shards must not be handed over
 /// before.
@@ -48,12 +55,13 @@ pub(super) struct Recorded {
 /// The store takes nothing any more.
 pub(super) struct StoreClosed;
 
-/// Writes outcomes down, however long the store takes.
+/// Writes outcomes down, at once and however long the store takes, and is over when it is time for the next.
 pub(super) async fn record(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     unrecorded: Unrecorded,
 ) -> Result<Recorded, StoreClosed> {
+    let next = Instant::now() + WRITE_EVERY;
     let Unrecorded { finished, titles, .. } = unrecorded;
     let mut failures = 0;
     let refused = loop {
@@ -66,12 +74,12 @@ pub(super) async fn record(
                     error = &error as &dyn std::error::Error,
                     "cannot record outcomes, will try again"
                 );
-                let wait = STORE_BACKOFF.wait(failures, &mut clock.rng());
-                tokio::time::sleep(wait).await;
+                sleep(STORE_BACKOFF.wait(failures, &mut clock.rng())).await;
             }
         }
     };
     drop(titles);
+    sleep_until(next).await;
     let over = finished
         .into_iter()
         .filter(|finish| !matches!(finish.verdict, Verdict::Retry { .. }));
@@ -83,8 +91,11 @@ pub(super) async fn record(
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::store::{Fence, HandlerId, Shard};
+    use crate::clock::SystemClock;
+    use crate::store::{self, Fence, HandlerId, Shard};
 
     #[test]
     fn it_is_known_how_many_wait_and_of_which_shards() {
@@ -102,5 +113,16 @@ mod tests {
         }
         assert_eq!(unrecorded.len(), 3);
         assert_eq!(unrecorded.shards(), shards.into_iter().collect());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_outcomes_wait_for_company() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("kf.db").display());
+        let store = store::open(&store::Settings::new(url)).await.unwrap();
+        let began = Instant::now();
+        let recorded = record(store, Arc::new(SystemClock), Unrecorded::default()).await;
+        assert!(recorded.is_ok());
+        assert!(began.elapsed() >= WRITE_EVERY, "{:?}", began.elapsed());
     }
 }
