@@ -18,6 +18,8 @@ pub(crate) struct Shards {
     /// Lanes that were full when a delivery of theirs was read, and the first one that was left out. Reading goes on for
     /// everybody else; nothing behind it enters the lane before it is read again.
     overflowing: HashMap<Lane, Seq>,
+    /// Counts reads; whether all shards are asked depends on it.
+    turn: u8,
 }
 
 /// A read that is under way: what was asked.
@@ -40,6 +42,7 @@ impl Shards {
             behind: shards,
             maybe_urgent: shards,
             overflowing: HashMap::new(),
+            turn: 0,
         }
     }
 
@@ -72,11 +75,20 @@ impl Shards {
     }
 
     /// What to read next in order, when there is room for `room` deliveries. At most `most` of one shard at a time.
+    ///
+    /// Asks no more than half of all shards, those that have come least far, so that the others do not run away from them:
+    /// messages that came together lie together in the store, and what several handlers read at about the same time is
+    /// read once. All of them every fourth time: who is owed little need not wait until everybody has caught up.
     pub(crate) fn ask(&mut self, room: usize, most: usize, lanes: &Lanes) -> Option<Asked> {
         self.go_back_for_drained(lanes);
-        let shards: Vec<_> = self.behind.iter().collect();
+        let mut shards: Vec<_> = self.behind.iter().collect();
         if shards.is_empty() || room == 0 {
             return None;
+        }
+        self.turn = (self.turn + 1) % 4;
+        if self.turn > 0 {
+            shards.sort_by_key(|shard| self.after[usize::from(shard.number())]);
+            shards.truncate(usize::from(Shard::COUNT / 2));
         }
         for shard in &shards {
             self.behind.remove(*shard);
@@ -200,6 +212,26 @@ mod tests {
             assert_eq!(ask(&mut shards, room).unwrap().limit_each, each);
         }
         assert!(ask(&mut Shards::at_the_beginning_of(of(&["a", "b"])), 0).is_none());
+    }
+
+    #[test]
+    fn those_that_have_come_least_far_are_read_first_and_all_every_fourth_time() {
+        let mut shards = Shards::at_the_beginning_of(Shard::all().collect());
+        let mut read = || {
+            let asked = ask(&mut shards, 64).unwrap();
+            for Position { shard, .. } in &asked.positions {
+                shards.after[usize::from(shard.number())] = Seq(1);
+            }
+            // There is more.
+            shards.failed(&asked);
+            asked.positions.iter().map(|position| position.shard).collect()
+        };
+        let [first, second, third, fourth]: [ShardSet; 4] = std::array::from_fn(|_| read());
+        assert_eq!(
+            [first, second, third, fourth].map(|read| read.iter().count()),
+            [32, 32, 32, 64]
+        );
+        assert_eq!(first.union(second), fourth);
     }
 
     #[test]
