@@ -91,7 +91,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn reset_cursor(&self, claim: Claim) -> Result<Option<Claim>, StoreError>;
 
     /// Reads owed deliveries of `handler`: for each position up to `limit_each` of its shard, in order of their
-    /// sequence numbers, starting after the one given.
+    /// sequence numbers, starting after the one given. Which shard comes first, or between others, is left to the store.
     async fn pending(
         &self,
         handler: HandlerId,

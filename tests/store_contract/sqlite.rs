@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use wecom_kf::clock::UnixMillis;
 use wecom_kf::id::CallbackToken;
 use wecom_kf::store::{Fence, Intake, NewMessage, Seq, Settings, Store, StoreError, WakeUp, open, open_operator};
 
-use crate::bench::{Bench, NOW, account, commit, json, last_page, msgids, owed, page, register, store_messages, text};
+use crate::bench::{
+    Bench, NOW, account, beginning, commit, json, last_page, msgids, owed, page, register, store_messages, text,
+};
 use crate::replies;
 
 /// A directory of its own for each store.
@@ -184,28 +187,58 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     for opened in [open(&bench.settings()).await, open_operator(&bench.settings()).await] {
         assert_eq!(
             problem(opened),
-            "has schema version 7, this build knows 2: run the newer version, or restore a backup made before it"
+            "has schema version 7, this build knows 3: run the newer version, or restore a backup made before it"
         );
     }
-    bench.tamper("UPDATE meta SET schema_version = 2");
+    bench.tamper("UPDATE meta SET schema_version = 3");
     bench.open().await.check().await.unwrap();
 }
 
+/// What made the tables of older versions.
+const OLDER: [&str; 2] = [
+    include_str!("../../src/store/migrations/sqlite/0001_tables.sql"),
+    include_str!("../../src/store/migrations/sqlite/0002_replies.sql"),
+];
+
+/// Three messages, all owed to the first handler and the last to the second. The second was tried before, and is urgent.
+const IN_AN_OLDER_FILE: &str = r#"
+    INSERT INTO handler VALUES (1, 'bot'), (2, 'crm');
+    INSERT INTO account (account_id, app, open_kfid) VALUES (1, 'main', 'wk1');
+    INSERT INTO message VALUES
+        (1, 1, 0, 'm1', 69, 0, 'text', 0, '{}'),
+        (2, 1, 0, 'm2', 6, 1, 'text', 0, '{}'),
+        (3, 1, 0, 'm3', -1, 0, 'text', 0, '{}');
+    INSERT INTO delivery VALUES
+        (5, 1, 1, 69, 0, 0, 0), (6, 1, 2, 6, 1, 3, 1000), (63, 1, 3, -1, 0, 0, 0), (63, 2, 3, -1, 0, 0, 0);
+    UPDATE meta SET last_seq = 3;
+"#;
+
 #[tokio::test]
 async fn a_file_of_an_older_version_is_brought_up_to_date_with_what_is_in_it() {
-    let bench = SqliteBench::default();
-    let store = bench.open().await;
-    let bot = register(&store, "bot").await;
-    store_messages(&store, vec![text("m1", "wm1", &[bot])]).await;
-    drop(store);
-    bench.tamper("DROP TABLE reply; UPDATE meta SET schema_version = 1");
-    assert!(problem(open_operator(&bench.settings()).await).starts_with("has schema version 1, this build needs 2"));
+    for version in 1..=OLDER.len() {
+        let bench = SqliteBench::default();
+        fs::create_dir(bench.path().parent().unwrap()).unwrap();
+        bench.tamper(&OLDER[..version].concat());
+        bench.tamper(&format!(
+            "{IN_AN_OLDER_FILE} UPDATE meta SET schema_version = {version}"
+        ));
+        let refusal = problem(open_operator(&bench.settings()).await);
+        let expected = format!("has schema version {version}, this build needs 3");
+        assert!(refusal.starts_with(&expected), "{refusal}");
 
-    let store = bench.open().await;
-    assert_eq!(msgids(&owed(&store, bot).await), ["m1"]);
-    store.record_reply(replies::reply("bot", "r1")).await.unwrap();
-    drop(store);
-    bench.open_operator().await.check().await.unwrap();
+        let store = bench.open().await;
+        let [bot, crm] = [register(&store, "bot").await, register(&store, "crm").await];
+        let [to_bot, to_crm] = [owed(&store, bot).await, owed(&store, crm).await];
+        assert_eq!((msgids(&to_bot), msgids(&to_crm)), (vec!["m1", "m2", "m3"], vec!["m3"]));
+        let shards: Vec<_> = to_bot.iter().map(|delivery| delivery.lane.shard().number()).collect();
+        assert_eq!(shards, [5, 6, 63]);
+        assert_eq!((to_bot[1].attempts, to_bot[1].due), (3, UnixMillis(1000)));
+        let urgent = store.pending_urgent(bot, &beginning(), 1).await.unwrap();
+        assert_eq!(msgids(&urgent), ["m2"]);
+        store.record_reply(replies::reply("bot", "r1")).await.unwrap();
+        drop(store);
+        bench.open_operator().await.check().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::row;
 use crate::clock::UnixMillis;
 use crate::id::HandlerName;
-use crate::store::{DeadLetter, DeadSelect, Seq, Shard, ShardSet};
+use crate::store::{DeadLetter, DeadSelect, Lane, Seq, ShardSet};
 
 /// Whether a row of `dead` is meant, by the handler's name `?1` and the sequence number `?2`; NULL means any.
 macro_rules! selected {
@@ -57,20 +57,17 @@ pub(super) fn replay(
     news: &mut ShardSet,
 ) -> rusqlite::Result<u64> {
     let (handler, seq) = named(select);
-    // `lane & 63` is the shard of a lane, see `Lane::shard`.
     let mut owe = conn.prepare_cached(concat!(
-        "INSERT INTO delivery (shard, handler_id, seq, lane, urgent, due_ms)
-         SELECT m.lane & 63, dead.handler_id, dead.seq, m.lane, m.urgent, ?3
+        "INSERT INTO delivery (handler_id, seq, lane, urgent, due_ms)
+         SELECT dead.handler_id, dead.seq, m.lane, m.urgent, ?3
          FROM dead CROSS JOIN message m ON m.seq = dead.seq
          WHERE ",
         selected!(),
-        " RETURNING shard"
+        " RETURNING lane"
     ))?;
     let mut owed = owe.query(params![handler, seq, now.0])?;
     while let Some(row) = owed.next()? {
-        if let Some(shard) = Shard::new(row.get(0)?) {
-            news.insert(shard);
-        }
+        news.insert(Lane::from_row(row.get(0)?).shard());
     }
     let replayed = forget(conn, select)?;
     if replayed > 0 {

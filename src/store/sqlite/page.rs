@@ -81,8 +81,8 @@ impl<'a> Pass<'a> {
                  ON CONFLICT (account_id, send_time, msgid) DO NOTHING",
             )?,
             owe: conn.prepare_cached(
-                "INSERT INTO delivery (shard, handler_id, seq, lane, urgent) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (shard, handler_id, seq) DO NOTHING",
+                "INSERT INTO delivery (handler_id, seq, lane, urgent) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (handler_id, seq) DO NOTHING",
             )?,
             last_seq: conn
                 .prepare_cached("SELECT last_seq FROM meta")?
@@ -116,18 +116,12 @@ impl<'a> Pass<'a> {
             return self.compare(message);
         }
         self.last_seq = seq;
-        let shard = message.lane.shard();
         for handler in &message.owed_to {
-            self.owe.execute(params![
-                shard.number(),
-                handler.0,
-                seq,
-                message.lane.to_row(),
-                message.urgent
-            ])?;
-            news.insert(shard);
+            self.owe
+                .execute(params![handler.0, seq, message.lane.to_row(), message.urgent])?;
         }
         if !message.owed_to.is_empty() {
+            news.insert(message.lane.shard());
             self.owed.push((Seq(seq), message));
         }
         Ok(Intake::New)

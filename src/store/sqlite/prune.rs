@@ -23,7 +23,7 @@ macro_rules! kept {
              CROSS JOIN dead ON dead.handler_id = h.handler_id AND dead.seq = m.seq
          ) OR EXISTS (
              SELECT 1 FROM handler h
-             CROSS JOIN delivery d ON d.shard = m.lane & 63 AND d.handler_id = h.handler_id AND d.seq = m.seq
+             CROSS JOIN delivery d ON d.handler_id = h.handler_id AND d.seq = m.seq
          )"
     };
 }

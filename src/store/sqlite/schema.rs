@@ -9,9 +9,10 @@ use super::file::Problem;
 use crate::store::Durability;
 
 /// The `n`-th entry takes a file from version `n` to `n + 1`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/sqlite/0001_tables.sql"),
     include_str!("../migrations/sqlite/0002_replies.sql"),
+    include_str!("../migrations/sqlite/0003_deliveries_in_order.sql"),
 ];
 
 /// Version of the tables that this build works with.
