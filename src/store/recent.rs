@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Letter, Seq};
 
 /// Bytes of bodies that are kept. Decoded, a message takes about as much again.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 8 << 20;
 
 /// The last messages that were stored or read. A stored message does not change while it is owed to anybody, and nobody
 /// asks for a number that is not stored.
