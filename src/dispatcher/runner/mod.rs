@@ -138,7 +138,7 @@ impl Runner {
             self.enter_shards();
             self.start_attempts();
             self.start_reading();
-            self.start_recording();
+            self.start_recording(&stop);
             let timer = self.next_timer();
             tokio::select! {
                 // In one order, so that a run can be repeated; and what comes most often last.
@@ -161,16 +161,16 @@ impl Runner {
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
             }
         }
-        self.finish().await;
+        self.finish(&stop).await;
     }
 
     /// Waits for what is running, up to the grace, and records it.
-    async fn finish(mut self) {
+    async fn finish(mut self, stop: &CancellationToken) {
         // What nothing runs in can be handed over at once.
         self.estate.clear();
         let grace_ends = Instant::now() + self.grace;
         while !self.running.is_empty() {
-            self.start_recording();
+            self.start_recording(stop);
             tokio::select! {
                 biased;
                 ended = self.crew.ended() => self.take_ended(ended),
@@ -184,19 +184,19 @@ impl Runner {
         }
         self.crew.break_off();
         while !self.unrecorded.is_empty() || self.recording.is_some() {
-            self.start_recording();
+            self.start_recording(stop);
             let recorded = wait(&mut self.recording).await;
             self.take_recorded(recorded);
         }
     }
 
     /// Starts writing down verdicts if there are any and no others are being written.
-    fn start_recording(&mut self) {
+    fn start_recording(&mut self, stop: &CancellationToken) {
         if self.recording.is_none() && !self.unrecorded.is_empty() {
             let unrecorded = std::mem::take(&mut self.unrecorded);
             self.being_recorded = unrecorded.shards();
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-            self.recording = Some(Box::pin(record(store, clock, unrecorded)));
+            self.recording = Some(Box::pin(record(store, clock, unrecorded, stop.clone())));
         }
     }
 

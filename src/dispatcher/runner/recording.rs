@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::STORE_BACKOFF;
 use crate::clock::Clock;
@@ -55,11 +56,13 @@ pub(super) struct Recorded {
 /// The store takes nothing any more.
 pub(super) struct StoreClosed;
 
-/// Writes outcomes down, at once and however long the store takes, and is over when it is time for the next.
+/// Writes outcomes down, at once and however long the store takes, and is over when it is time for the next; after `stop`
+/// that is at once.
 pub(super) async fn record(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     unrecorded: Unrecorded,
+    stop: CancellationToken,
 ) -> Result<Recorded, StoreClosed> {
     let next = Instant::now() + WRITE_EVERY;
     let Unrecorded { finished, titles, .. } = unrecorded;
@@ -79,7 +82,7 @@ pub(super) async fn record(
         }
     };
     drop(titles);
-    sleep_until(next).await;
+    stop.run_until_cancelled(sleep_until(next)).await;
     let over = finished
         .into_iter()
         .filter(|finish| !matches!(finish.verdict, Verdict::Retry { .. }));
@@ -115,14 +118,28 @@ mod tests {
         assert_eq!(unrecorded.shards(), shards.into_iter().collect());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_next_outcomes_wait_for_company() {
+    /// How long it takes to record nothing.
+    async fn recording_takes(stop: &CancellationToken) -> Duration {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("kf.db").display());
         let store = store::open(&store::Settings::new(url)).await.unwrap();
         let began = Instant::now();
-        let recorded = record(store, Arc::new(SystemClock), Unrecorded::default()).await;
+        let recorded = record(store, Arc::new(SystemClock), Unrecorded::default(), stop.clone()).await;
         assert!(recorded.is_ok());
-        assert!(began.elapsed() >= WRITE_EVERY, "{:?}", began.elapsed());
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_outcomes_wait_for_company() {
+        let took = recording_takes(&CancellationToken::new()).await;
+        assert!(took >= WRITE_EVERY, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_outcomes_wait_for_nothing() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let took = recording_takes(&stop).await;
+        assert!(took < WRITE_EVERY, "{took:?}");
     }
 }
