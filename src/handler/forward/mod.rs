@@ -62,7 +62,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -93,6 +93,9 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// How long an idle connection is kept. Shorter than the 5 s after which common servers (Node, uvicorn) close theirs:
 /// a request sent into a closing connection is a failed attempt.
 const IDLE_TIME: Duration = Duration::from_secs(4);
+
+/// Who we are, for the endpoint's log.
+const USER: &str = concat!("wecom-kf/", env!("CARGO_PKG_VERSION"));
 
 static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -246,20 +249,19 @@ impl Forward {
         let id = cx.delivery_id();
         let timestamp = self.clock.now().as_secs();
         let signature = signature::of(&self.signing_secrets, id, timestamp, &body);
-        let mut request = Request::post(self.uri.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(
-                USER_AGENT,
-                HeaderValue::from_static(concat!("wecom-kf/", env!("CARGO_PKG_VERSION"))),
-            )
-            .header(&WEBHOOK_ID, id)
-            .header(&WEBHOOK_TIMESTAMP, timestamp)
-            .header(&WEBHOOK_SIGNATURE, signature);
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.reserve(6);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(USER));
+        headers.insert(&WEBHOOK_ID, value(id));
+        headers.insert(&WEBHOOK_TIMESTAMP, timestamp.into());
+        headers.insert(&WEBHOOK_SIGNATURE, value(&signature));
         if let Some(traceparent) = (self.traceparent)() {
-            request = request.header(&TRACEPARENT, traceparent);
+            headers.insert(&TRACEPARENT, value(&traceparent));
         }
-        // Unwrap safety: ids, signatures and span ids are letters and digits.
-        let request = request.body(Full::from(body)).expect("a request of valid parts");
         self.http.request(request).await.map_err(|error| {
             let unreachable = error.is_connect();
             let source = Box::new(Failure::Transport(error));
@@ -270,6 +272,12 @@ impl Forward {
             }
         })
     }
+}
+
+/// Value of a header: `text` is an id or a signature.
+fn value(text: &str) -> HeaderValue {
+    // Unwrap safety: ids, signatures and span ids are letters and digits.
+    HeaderValue::from_str(text).expect("letters and digits")
 }
 
 impl Handler for Forward {
