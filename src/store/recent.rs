@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Letter, Seq};
+use super::{HandlerId, Letter, Seq};
 
 /// Bytes of bodies that are kept. Decoded, a message takes about as much again.
 const MOST_BYTES: usize = 8 << 20;
@@ -16,6 +16,16 @@ pub(super) struct Recent {
     /// Oldest first.
     order: VecDeque<Seq>,
     bytes: usize,
+    readers: Readers,
+}
+
+/// Handlers that had to read something.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Readers {
+    #[default]
+    None,
+    One(HandlerId),
+    Several,
 }
 
 impl Recent {
@@ -24,13 +34,21 @@ impl Recent {
         self.letters.get(&seq).map(Arc::clone)
     }
 
-    /// Keeps what was read as the message numbered `seq`. Returns the one that was here before, if another was quicker.
-    pub(super) fn keep(&mut self, seq: Seq, letter: Letter) -> Arc<Letter> {
+    /// Keeps what `reader` read as the message numbered `seq`, unless nobody else reads: none asks for it twice. Returns the
+    /// one that was here before, if another was quicker.
+    pub(super) fn keep(&mut self, seq: Seq, letter: Letter, reader: HandlerId) -> Arc<Letter> {
         if let Some(letter) = self.find(seq) {
             return letter;
         }
         let letter = Arc::new(letter);
-        self.insert(seq, Arc::clone(&letter));
+        self.readers = match self.readers {
+            Readers::None => Readers::One(reader),
+            Readers::One(first) if first != reader => Readers::Several,
+            readers => readers,
+        };
+        if self.readers == Readers::Several {
+            self.insert(seq, Arc::clone(&letter));
+        }
         letter
     }
 
@@ -84,7 +102,8 @@ mod tests {
         recent.renew(Seq(7), letter("undone", 10));
         recent.renew(Seq(7), letter("stored", 10));
         assert_eq!(found(&recent, 7).unwrap(), "stored");
-        assert_eq!(recent.keep(Seq(7), letter("read", 10)).msgid.as_str(), "stored");
+        let kept = recent.keep(Seq(7), letter("read", 10), HandlerId(1));
+        assert_eq!(kept.msgid.as_str(), "stored");
         recent.clear();
         assert_eq!(found(&recent, 7), None);
     }
@@ -97,9 +116,24 @@ mod tests {
         }
         recent.renew(Seq(2), letter("second", MOST_BYTES / 2));
         assert_eq!([1, 2].map(|seq| found(&recent, seq).is_some()), [true, true]);
-        recent.keep(Seq(3), letter("third", 1));
+        recent.renew(Seq(3), letter("third", 1));
         assert_eq!([1, 2, 3].map(|seq| found(&recent, seq).is_some()), [false, true, true]);
-        recent.keep(Seq(4), letter("fourth", MOST_BYTES / 2));
+        recent.renew(Seq(4), letter("fourth", MOST_BYTES / 2));
         assert_eq!([2, 3, 4].map(|seq| found(&recent, seq).is_some()), [false, true, true]);
+    }
+
+    #[test]
+    fn what_is_read_is_kept_once_several_handlers_read() {
+        let mut recent = Recent::default();
+        let mut keep = |seq, reader| {
+            let kept = recent.keep(Seq(seq), letter("read", 1), HandlerId(reader));
+            assert_eq!(kept.msgid.as_str(), "read");
+            recent.find(Seq(seq)).is_some()
+        };
+        assert!(!keep(1, 1));
+        assert!(!keep(2, 1));
+        assert!(keep(1, 2), "the first may be yet to come");
+        assert!(keep(3, 2));
+        assert!(keep(4, 1));
     }
 }

@@ -149,7 +149,7 @@ async fn read(
     params.extend(reach.map(|reach| (reach as _, Type::INT8)));
     let rows = link.ask(sql, &params).await?;
     let seqs = rows.iter().map(|row| get(row, 0).map(Seq));
-    let letters = letters(link, seqs.collect::<Result<_, _>>()?).await?;
+    let letters = letters(link, handler, seqs.collect::<Result<_, _>>()?).await?;
     let pending = rows.iter().zip(letters).filter_map(|(row, letter)| {
         let pending = |letter: Arc<Letter>| {
             Ok(Pending {
@@ -166,8 +166,8 @@ async fn read(
     pending.collect()
 }
 
-/// The messages numbered `seqs`, in their order. `None` for one that is gone, and so no longer owed.
-async fn letters(link: &Link, seqs: Vec<Seq>) -> Result<Vec<Option<Arc<Letter>>>, Failure> {
+/// The messages numbered `seqs`, in their order, read by `reader`. `None` for one that is gone, and so no longer owed.
+async fn letters(link: &Link, reader: HandlerId, seqs: Vec<Seq>) -> Result<Vec<Option<Arc<Letter>>>, Failure> {
     let mut found: Vec<_> = {
         let letters = link.letters();
         seqs.iter().map(|seq| letters.find(*seq)).collect()
@@ -188,7 +188,7 @@ async fn letters(link: &Link, seqs: Vec<Seq>) -> Result<Vec<Option<Arc<Letter>>>
     let mut letters = link.letters();
     for (seq, place) in seqs.into_iter().zip(&mut found) {
         if let Some(letter) = read.remove(&seq) {
-            *place = Some(letters.keep(seq, letter));
+            *place = Some(letters.keep(seq, letter, reader));
         }
     }
     Ok(found)

@@ -84,7 +84,7 @@ pub(super) fn pending(
         // Onward from there, and with a leap where nobody wants what comes next.
         loop {
             let Some(row) = rows.next()? else {
-                return with_letters(conn, found, recent);
+                return with_letters(conn, handler, found, recent);
             };
             let (seq, lane) = (Seq(row.get(0)?), Lane::from_row(row.get(1)?));
             if !wanted.take(seq, lane.shard()) {
@@ -96,7 +96,7 @@ pub(super) fn pending(
             }
         }
     }
-    with_letters(conn, found, recent)
+    with_letters(conn, handler, found, recent)
 }
 
 pub(super) fn pending_urgent(
@@ -134,7 +134,7 @@ pub(super) fn pending_urgent(
     let within_reach = owed.into_values().filter(|owed| owed.rows.len() <= URGENT_REACH);
     let mut found: Vec<_> = within_reach.flat_map(|owed| owed.rows).collect();
     found.sort_unstable_by_key(|row| row.seq);
-    with_letters(conn, found, recent)
+    with_letters(conn, handler, found, recent)
 }
 
 /// What is still wanted of each shard while all of them are read in one pass.
@@ -198,9 +198,14 @@ impl Row {
     }
 }
 
-fn with_letters(conn: &Connection, found: Vec<Row>, recent: &Recent) -> rusqlite::Result<Vec<Pending>> {
+fn with_letters(
+    conn: &Connection,
+    handler: HandlerId,
+    found: Vec<Row>,
+    recent: &Recent,
+) -> rusqlite::Result<Vec<Pending>> {
     let seqs: Vec<_> = found.iter().map(|row| row.seq).collect();
-    let letters = recent.letters(conn, &seqs)?;
+    let letters = recent.letters(conn, handler, &seqs)?;
     let pending = found.into_iter().zip(letters).map(|(row, letter)| Pending {
         seq: row.seq,
         lane: row.lane,

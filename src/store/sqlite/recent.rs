@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::row::{self, Accounts};
 use crate::clock::UnixMillis;
-use crate::store::{Letter, Seq, recent};
+use crate::store::{HandlerId, Letter, Seq, recent};
 
 /// So many messages in a row that nobody asked for cost more than to look for the next one anew.
 const WORTH_A_LEAP: u32 = 8;
@@ -28,8 +28,13 @@ impl Recent {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The messages numbered `seqs`, which ascend, in their order, from memory or from the file.
-    pub(super) fn letters(&self, conn: &Connection, seqs: &[Seq]) -> rusqlite::Result<Vec<Arc<Letter>>> {
+    /// The messages numbered `seqs`, which ascend, in their order, from memory or, by `reader`, from the file.
+    pub(super) fn letters(
+        &self,
+        conn: &Connection,
+        reader: HandlerId,
+        seqs: &[Seq],
+    ) -> rusqlite::Result<Vec<Arc<Letter>>> {
         let known: Vec<_> = {
             let messages = self.messages();
             seqs.iter().map(|seq| messages.find(*seq)).collect()
@@ -40,7 +45,7 @@ impl Recent {
         let mut messages = self.messages();
         let known_or_read = seqs.iter().zip(known).map(|(seq, known)| match known {
             Some(letter) => Some(letter),
-            None => read.next().map(|letter| messages.keep(*seq, letter)),
+            None => read.next().map(|letter| messages.keep(*seq, letter, reader)),
         });
         // Unwrap safety: each that is not known was read.
         Ok(known_or_read.map(|letter| letter.expect("a message")).collect())
@@ -110,7 +115,7 @@ mod tests {
 
     fn msgids(recent: &Recent, conn: &Connection, seqs: &[i64]) -> rusqlite::Result<Vec<String>> {
         let seqs: Vec<_> = seqs.iter().copied().map(Seq).collect();
-        let letters = recent.letters(conn, &seqs)?;
+        let letters = recent.letters(conn, HandlerId(1), &seqs)?;
         Ok(letters.iter().map(|letter| letter.msgid.to_string()).collect())
     }
 
