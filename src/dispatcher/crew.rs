@@ -138,8 +138,7 @@ impl Crew {
             let report = Report::on(&self.board, seq);
             tokio::spawn(async move {
                 let attempt = report.board.unless_broken_off(attempt).await;
-                let board = Arc::clone(&report.board);
-                board.file(report.hand_over(attempt));
+                report.file(attempt);
             });
         }
     }
@@ -289,7 +288,7 @@ impl Taker {
     fn work(mut self) {
         let mut made = None;
         while let Some((Job { seq, attempt }, began)) = self.next(made.take()) {
-            let report = Report::on(&self.board, seq);
+            let mut report = Report::on(&self.board, seq);
             let threads = self.threads.clone();
             let attempt = threads.block_on(self.make(attempt));
             made = Some(Made {
@@ -363,9 +362,15 @@ impl Report {
     }
 
     /// How it ended, to be noted by who asks; an `attempt` that is `None` was broken off.
-    fn hand_over(mut self, attempt: Option<Option<Attempt>>) -> Ended {
+    fn hand_over(&mut self, attempt: Option<Option<Attempt>>) -> Ended {
         self.is_due = false;
         (self.seq, attempt.unwrap_or_else(broken_off))
+    }
+
+    /// Notes how it ended; an `attempt` that is `None` was broken off.
+    fn file(mut self, attempt: Option<Option<Attempt>>) {
+        let ended = self.hand_over(attempt);
+        self.board.file(ended);
     }
 }
 
