@@ -61,12 +61,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use url::Url;
+use url::{Position, Url};
 
 use super::{Context, Handler, HandlerError, Outcome, envelope};
 use crate::authority::client_config;
@@ -144,6 +144,8 @@ pub struct Forward {
     http: Client<Connector, Full<Bytes>>,
     url: Url,
     uri: Uri,
+    /// Who is asked, at which port if it is not the scheme's own.
+    host: HeaderValue,
     signing_secrets: Vec<SigningSecret>,
     clock: Arc<dyn Clock>,
     traceparent: fn() -> Option<String>,
@@ -229,8 +231,10 @@ impl Forward {
             .pool_max_idle_per_host(concurrency)
             .http1_max_buf_size(HEAD_BYTES)
             .build(Connector::new(tcp, tls, connect_timeout));
+        let host = url[Position::BeforeHost..Position::AfterPort].parse();
         Ok(Self {
             http,
+            host: host.map_err(|_| ForwardError::Address)?,
             uri: Uri::try_from(url.as_str()).map_err(|_| ForwardError::Address)?,
             url,
             signing_secrets,
@@ -253,14 +257,15 @@ impl Forward {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
-        headers.reserve(6);
+        headers.reserve(7);
+        headers.insert(HOST, self.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(USER));
-        headers.insert(&WEBHOOK_ID, value(id));
+        headers.insert(&WEBHOOK_ID, value(id.to_owned()));
         headers.insert(&WEBHOOK_TIMESTAMP, timestamp.into());
-        headers.insert(&WEBHOOK_SIGNATURE, value(&signature));
+        headers.insert(&WEBHOOK_SIGNATURE, value(signature));
         if let Some(traceparent) = (self.traceparent)() {
-            headers.insert(&TRACEPARENT, value(&traceparent));
+            headers.insert(&TRACEPARENT, value(traceparent));
         }
         self.http.request(request).await.map_err(|error| {
             let unreachable = error.is_connect();
@@ -275,9 +280,9 @@ impl Forward {
 }
 
 /// Value of a header: `text` is an id or a signature.
-fn value(text: &str) -> HeaderValue {
+fn value(text: String) -> HeaderValue {
     // Unwrap safety: ids, signatures and span ids are letters and digits.
-    HeaderValue::from_str(text).expect("letters and digits")
+    HeaderValue::try_from(text).expect("letters and digits")
 }
 
 impl Handler for Forward {

@@ -145,6 +145,8 @@ async fn a_request_is_signed_over_its_id_time_and_body() {
         method, headers, body, ..
     } = &seen[0];
     assert_eq!(method, "POST");
+    let host = endpoint.url.trim_start_matches("http://").split('/').next();
+    assert_eq!(headers["host"].to_str().ok(), host);
     assert_eq!(headers["content-type"], "application/json");
     assert!(headers["user-agent"].to_str().unwrap().starts_with("wecom-kf/"));
     assert_eq!(headers["webhook-timestamp"], "1795000000");
@@ -154,6 +156,19 @@ async fn a_request_is_signed_over_its_id_time_and_body() {
     assert_eq!(headers["webhook-signature"], format!("v1,{signature}").as_str());
     let body: serde_json::Value = serde_json::from_slice(body).unwrap();
     assert_eq!(body["data"]["app"], "main");
+}
+
+#[test]
+fn the_host_is_asked_for_by_name_and_by_its_port_unless_that_is_the_schemes_own() {
+    for (url, host) in [
+        ("https://bot.example/kf?key=1", "bot.example"),
+        ("https://bot.example:443/", "bot.example"),
+        ("http://bot.example:443", "bot.example:443"),
+        ("http://[::1]:8080/kf", "[::1]:8080"),
+    ] {
+        let forward = Forward::new(settings(url, Duration::from_secs(30)), clock()).unwrap();
+        assert_eq!(forward.host, host);
+    }
 }
 
 #[tokio::test]
