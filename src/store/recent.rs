@@ -1,7 +1,9 @@
 //! Messages that came in or were read lately, kept for the handlers that are owed them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::{HandlerId, Letter, Seq};
 

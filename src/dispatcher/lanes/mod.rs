@@ -4,8 +4,9 @@
 //! tried; while it runs or waits for its next try, the lane stands still and no other lane notices.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
+use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use crate::store::{Lane, Pending, Seq, ShardSet};
@@ -101,9 +102,9 @@ impl Lanes {
     pub(crate) fn new(window: Window) -> Self {
         Self {
             window,
-            lanes: HashMap::new(),
+            lanes: HashMap::default(),
             reserve_is_open: false,
-            held: HashSet::new(),
+            held: HashSet::default(),
             waiting_bytes: 0,
             waiting: 0,
             urgent: VecDeque::new(),

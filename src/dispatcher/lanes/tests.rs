@@ -273,7 +273,7 @@ proptest! {
         let _guard = runtime.enter();
         let (mut lanes, mut now) = (lanes(20, 6), Instant::now());
         let (mut running, mut taken, mut done) = (Vec::<Pending>::new(), BTreeSet::new(), BTreeSet::new());
-        let mut of_lane = HashMap::new();
+        let mut of_lane = HashMap::default();
         for step in steps {
             match step {
                 Step::Offer { seq, customer, urgent } => {
@@ -317,7 +317,7 @@ proptest! {
             done.insert(finished.seq.0);
             lanes.finished(finished.lane, now);
         }
-        let mut last = HashMap::new();
+        let mut last = HashMap::default();
         while let Some(next) = lanes.next(now) {
             prop_assert!(last.insert(next.lane, next.seq).is_none_or(|before| before < next.seq), "out of order");
             prop_assert!(done.insert(next.seq.0), "handed out twice");

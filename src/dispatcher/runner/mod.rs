@@ -1,10 +1,10 @@
 //! One handler's loop: read, try, record.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -105,7 +105,7 @@ impl Runner {
             estate: Estate::of(leases),
             breaker: Breaker::new(policy.probe_min, policy.probe_max),
             crew,
-            running: HashMap::new(),
+            running: HashMap::default(),
             reading: None,
             read_failures: 0,
             read_not_before: Instant::now(),
